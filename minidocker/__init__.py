@@ -1,0 +1,1 @@
+"""minidocker: a small, real container engine, and the course that explains it."""
