@@ -1,0 +1,60 @@
+# Every target does the set-up it needs by itself; a second run finds it done. Run as root on Debian 12/13 or Ubuntu 24.04.
+PYTHON ?= python3
+PORT   ?= 8888
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHELL  := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Engine tests share one kernel: each worker's engines carry their own names, and lessons all run on one worker (tests/conftest.py).
+WORKERS ?= 2
+PYTEST  := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+lab: setup  ## open JupyterLab on the lessons, on 127.0.0.1 (make lab PORT=8888)
+	@echo "Opening the course. Stop it with Ctrl-C."
+	@exec $(BIN)/jupyter lab notebooks --ip=127.0.0.1 --port=$(PORT) --no-browser --allow-root \
+		--KernelManager.transport=ipc --ServerApp.log_level=WARN
+
+test: setup  ## pass every test, the lessons included
+	@vagrant/packages.sh test
+	@$(PYTEST) tests
+
+setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/minidocker works
+	@$(BIN)/minidocker system setup
+
+demo: setup  ## one container with a memory limit, and what each kernel feature did for it
+	@$(BIN)/python -m minidocker.cli.demo
+
+notebooks: setup  ## run every lesson on the live kernel and compare its outputs (nbval)
+	@$(PYTEST) tests/notebooks
+
+bench: setup  ## side by side with docker, podman and runc, as far as they are installed
+	@$(BIN)/python bench/run.py
+
+lint: $(VENV)/.done  ## ruff, mypy and the import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:  ## remove what make made here; images and containers stay
+	rm -rf $(VENV) build bench/results *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Asked every time instead of remembered: the answer takes 0.1 s and stays true when the directory moves to another machine.
+packages:
+	@vagrant/packages.sh base
+
+$(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) on PATH. Name one: make setup PYTHON=/usr/bin/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "minidocker needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing the Python environment in $(VENV) (about 450 MB, half a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[course,test]'
+	@touch $@
+
+.PHONY: help lab test setup demo notebooks bench lint clean packages

@@ -1,0 +1,84 @@
+"""The lists of what to install agree: pyproject.toml, environment.yml, vagrant/packages.sh and what the texts tell a reader."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).resolve().parent.parent
+CONDA_NAMES = {"docker": "docker-py"}  # where conda-forge's name differs from PyPI's
+APT_INSTALL = re.compile(r"\bapt(?:-get)? install((?: +[-\w.+]+)+)")
+PACKAGES = TOP / "vagrant" / "packages.sh"
+
+
+def pyproject() -> dict[str, list[str]]:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    return {"engine": project["dependencies"], "python": [f"python{project['requires-python']}"], **project["optional-dependencies"]}
+
+
+def conda_name(requirement: str) -> str:
+    name, bound = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()
+    return CONDA_NAMES.get(name, name) + bound
+
+
+def listed(*groups: str) -> set[str]:
+    return set(subprocess.run([PACKAGES, "--list", *groups], check=True, capture_output=True, text=True).stdout.split())
+
+
+def texts() -> dict[str, str]:
+    """Everything a reader may copy a command from: documents, lessons, and the hints in the source."""
+    found = [*TOP.glob("*.md"), *TOP.glob("notebooks/*.md"), *TOP.glob("minidocker/**/*.py"), *TOP.glob("bench/*")]
+    result = {str(path.relative_to(TOP)): path.read_text() for path in found if path.is_file()}
+    for path in TOP.glob("notebooks/*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        result[str(path.relative_to(TOP))] = "\n".join("".join(cell["source"]) for cell in cells)
+    return result
+
+
+def test_conda_gets_what_pip_gets() -> None:
+    given = yaml.safe_load((TOP / "environment.yml").read_text())["dependencies"]
+    from_pip = [entry for part in given if isinstance(part, dict) for entry in part["pip"]]
+    plain = [part for part in given if isinstance(part, str)]
+    wanted = {conda_name(requirement) for group in pyproject().values() for requirement in group}
+    assert {*plain, *map(conda_name, from_pip)} - {"pip", "--editable ."} == wanted
+    assert "--editable ." in from_pip
+
+
+def test_every_dependency_has_a_lower_bound_and_no_upper_one() -> None:
+    for requirement in (entry for group in pyproject().values() for entry in group):
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), requirement
+
+
+@pytest.mark.parametrize("group", ["base", "test", "bench"])
+def test_package_groups_are_installed_without_asking_twice(group: str) -> None:
+    wanted = listed(group)
+    assert wanted
+    if group != "bench":  # make test installs the other two before it comes here
+        ran = subprocess.run([PACKAGES, group], capture_output=True, text=True, timeout=10)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_unknown_package_group_is_named() -> None:
+    ran = subprocess.run([PACKAGES, "bsae"], capture_output=True, text=True)
+    assert ran.returncode != 0
+    assert "bsae" in ran.stderr and "base test bench" in ran.stderr
+
+
+def test_every_package_that_a_text_names_is_on_the_list() -> None:
+    known = listed("base", "test", "bench")
+    for where, text in texts().items():
+        for match in APT_INSTALL.finditer(text):
+            named = {word for word in match[1].split() if not word.startswith("-")}
+            assert named <= known, f"{where} tells to install {sorted(named - known)}, which vagrant/packages.sh does not"
+
+
+def test_a_fresh_machine_needs_only_what_the_readme_says() -> None:
+    """make and git come before packages.sh can run, so the README has to say so; everything else is make's job."""
+    commands = APT_INSTALL.findall((TOP / "README.md").read_text())
+    assert {word for command in commands for word in command.split() if not word.startswith("-")} == {"git", "make"}
