@@ -1,0 +1,71 @@
+"""Uncompressed bytes of a stream, whatever it is: gzip, zstd or plain.
+
+    source = Decompressed(stream)
+    source.read(n) ...; source.diff_id, source.size      # of what was read so far
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from typing import Any, BinaryIO, cast
+
+import zstandard
+
+from minidocker.errors import SpecError
+from minidocker.oci.blobs import Readable
+
+_CHUNK = 1 << 20
+
+
+class Decompressed(io.RawIOBase):
+    """Reads *stream* and gives it uncompressed, whatever it is (gzip, zstd or plain). diff_id and size are of what was read so far."""
+
+    def __init__(self, stream: Readable) -> None:
+        source = io.BufferedReader(_Raw(stream), _CHUNK)
+        start = source.peek(4)[:4]
+        self._stream: io.BufferedIOBase | BinaryIO = source
+        if start.startswith(b"\x1f\x8b"):
+            self._stream = gzip.GzipFile(fileobj=source, mode="rb")
+        elif start == b"\x28\xb5\x2f\xfd":
+            reader = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, source), read_across_frames=True)
+            self._stream = cast(BinaryIO, reader)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            chunk = self._stream.read(len(buffer))
+        except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+            raise SpecError(f"damaged compressed data: {error}") from error
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    @property
+    def diff_id(self) -> str:
+        """The digest of all that was read."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+class _Raw(io.RawIOBase):
+    """Makes an io object of anything that has read()."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        filled = 0
+        while filled < len(buffer) and (chunk := self._stream.read(len(buffer) - filled)):
+            buffer[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+        return filled
