@@ -7,9 +7,9 @@ SHELL  := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Engine tests share one kernel: each worker's engines carry their own names, and lessons all run on one worker (tests/conftest.py).
+# Two groups of tests at a time; tests/conftest.py says which tests have to stay together, and keeps their engines apart.
 WORKERS ?= 2
-PYTEST  := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
+PYTEST  := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from leaks import MARK, Owner, Snapshot
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:  # at run time where it is used: what tests linux/ and oci/ needs no engine
     from minidocker.engine.engine import Engine
 
 LAB = "lab"  # the group of the tests that use the lessons' engine
 LAB_ENGINE = "mdlab"
-TESTS = Path(__file__).resolve().parent
 # The first process of a run chooses, its xdist workers inherit.
 RUN = os.environ.setdefault("MINIDOCKER_TEST_RUN", secrets.token_hex(2)[:3])
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
@@ -36,20 +36,26 @@ PREFIX = f"mdt{RUN}{WORKER:x}"
 _numbers = itertools.count(secrets.randbelow(0x1000))
 
 os.environ[MARK] = PREFIX
-WHOLE_RUN = Owner((f"mdt{RUN}", LAB_ENGINE), f"mdt{RUN}", stay=(LAB_ENGINE,))
+WHOLE_RUN = Owner((f"mdt{RUN}",), f"mdt{RUN}")
 _at_start = pytest.StashKey[Snapshot]()
 _at_end = pytest.StashKey[list[str]]()
 
 
-def group_of(path: Path) -> str:
-    """The tests of one group run one after the other, on one worker."""
-    return LAB if any(path.is_relative_to(TESTS / part) for part in ("notebooks", "course")) else str(path)
+def group_of(path: str) -> str:
+    """*path* below the project. The tests of one group run one after the other, on one worker."""
+    return LAB if path.startswith(("tests/notebooks/", "tests/course/", "notebooks/")) else path
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+class InGroups(LoadScopeScheduling):
+    """One group's tests stay together. (xdist's own loadgroup does nothing under pytest 9.2, and says nothing.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0])
+
+
+@pytest.hookimpl
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InGroups:
+    return InGroups(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -72,8 +78,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
-def owner(item_path: Path, basetemp: Path) -> Owner:
-    lab = (LAB_ENGINE,) if group_of(item_path) == LAB else ()
+def owner(request: pytest.FixtureRequest, basetemp: Path) -> Owner:
+    lab = (LAB_ENGINE,) if group_of(request.node.nodeid) == LAB else ()
     return Owner((PREFIX, *lab), PREFIX, (str(basetemp),), stay=lab)
 
 
@@ -82,7 +88,7 @@ def no_leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Fail the test that leaves a mount, cgroup, link, namespace, process or directory behind.
 
     What still runs is ended, so that one leak is one failure."""
-    mine = owner(request.path, tmp_path_factory.getbasetemp())
+    mine = owner(request, tmp_path_factory.getbasetemp())
     before = Snapshot.take(mine)
     yield
     found = before.leaks(mine)
