@@ -1,6 +1,6 @@
 """Processes, as /proc tells them.
 
-Interface: stat(pid) -> Stat, pids(), children(pid), descendants(pid), ns_pids(pid), cmdline(pid), is_same(pid, start_time).
+Interface: stat(pid) -> Stat, pids(), children(pid), descendants(pid), ns_pids(pid), cmdline(pid), is_same(pid, start_time), close_all_except(fds).
 Man pages: proc(5), pid_namespaces(7). The same from a shell: ps -o pid,ppid,stat,comm; pstree -p. Notebook: 02_processes.
 """
 
@@ -92,3 +92,12 @@ def is_same(pid: int, start_time: int) -> bool:
     except SyscallError:
         return False
     return found.start_time == start_time and found.state not in "ZX"
+
+
+def close_all_except(keep: list[int]) -> None:
+    """Close every descriptor of this process but the standard three and *keep*. See close_range(2)."""
+    lowest = 3
+    for fd in sorted(set(keep)):
+        os.closerange(lowest, fd)
+        lowest = max(lowest, fd + 1)
+    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))

@@ -40,8 +40,11 @@ PR_SET_PDEATHSIG, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 15, 23, 24
 PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 8, 36, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE = 4, 2
 
-SYS_CLONE3 = 435  # the same number on every architecture (asm-generic)
-SYS_MOUNT_SETATTR = 442
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+
+# Not in every glibc of ours; from 424 on the numbers are the same on every architecture (asm-generic/unistd.h).
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_CLONE3, SYS_MOUNT_SETATTR = 428, 429, 435, 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc_holding_gil = ctypes.PyDLL(None, use_errno=True)  # for clone3: the child must come back with the GIL held
@@ -132,6 +135,20 @@ def mount_setattr(target: str, attr_set: int, *, recursive: bool = False) -> Non
     )
     _checked(result, "mount_setattr", target)
     trace(f"make {target} read-only{' with all below' if recursive else ''}", f"mount -o remount,ro{'=recursive' if recursive else ''} {target}")
+
+
+def open_tree(path: str, *, recursive: bool) -> int:
+    """A copy of the mount at *path* (and those below it) that is attached nowhere yet: a bind mount in two steps.
+
+    See open_tree(2), Linux 5.2. SyscallError ENOENT: no such file; EPERM without CAP_SYS_ADMIN.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return _checked(_libc.syscall(ctypes.c_long(SYS_OPEN_TREE), AT_FDCWD, _path(path), flags), "open_tree", path)
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Attach what `open_tree` copied. See move_mount(2)."""
+    _checked(_libc.syscall(ctypes.c_long(SYS_MOVE_MOUNT), tree, b"", AT_FDCWD, _path(target), MOVE_MOUNT_F_EMPTY_PATH), "move_mount", target)
 
 
 def unshare(flags: int) -> None:

@@ -35,8 +35,7 @@ def open_pty(ptmx: str = "/dev/ptmx") -> tuple[int, str]:
 
 
 def make_controlling(slave: int) -> None:
-    """Start a session with *slave* as its terminal: what makes ctrl-C reach the foreground job. See setsid(2), TIOCSCTTY."""
-    os.setsid()
+    """Make *slave* the terminal of this session, which we must lead: what makes ctrl-C reach the foreground job. See TIOCSCTTY in ioctl_tty(2)."""
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 

@@ -1,0 +1,140 @@
+"""A cgroup in the unified (v2) tree: a directory, whose files are its interface.
+
+Interface: Cgroup(name): create join pids write read kill wait_empty remove remove_with_processes exists.
+*name* is a path below the mount point, such as "minidocker/4f0c...". Files have their v2 names here and everywhere above.
+Man page: cgroups(7), Documentation/admin-guide/cgroup-v2.rst. The same from a shell: mkdir, echo, cat, rmdir. Notebooks: 06, later 10-12.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from minidocker.errors import MinidockerError, SpecError, SyscallError
+from minidocker.linux import syscalls
+from minidocker.linux.cgroups import layout
+
+
+class Cgroup:
+    """One cgroup; making the object touches nothing. Only a cgroup that `create` made is ever removed."""
+
+    def __init__(self, name: str) -> None:
+        if not name or name.startswith("/") or ".." in name.split("/"):
+            raise SpecError(f"not the name of a cgroup: {name!r}")
+        self.name = name
+        self.path = f"{layout.layout().unified}/{name}"
+
+    def create(self) -> None:
+        """Make the directory, and its parents, each with the controllers passed on to it. SyscallError EEXIST: it is there already."""
+        parent = ""
+        for part in self.name.split("/")[:-1]:
+            self.enable_controllers(parent)
+            parent = f"{parent}/{part}"
+            make_directory(layout.layout().unified + parent, may_exist=True)
+        self.enable_controllers(parent)
+        make_directory(self.path)
+        syscalls.trace(f"make cgroup {self.name}", f"mkdir -p {self.path}")
+
+    @staticmethod
+    def enable_controllers(parent: str) -> None:
+        """Let the children of *parent* have every controller that it has itself. See "Enabling and Disabling" in cgroup-v2.rst."""
+        directory = layout.layout().unified + parent
+        available = set(layout.read_file(f"{directory}/cgroup.controllers").split())
+        missing = available - set(layout.read_file(f"{directory}/cgroup.subtree_control").split())
+        if missing:
+            write(f"{directory}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in sorted(missing)))
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def join(self, pid: int) -> None:
+        """Move process *pid* in; what it starts from now on is born here. SyscallError ESRCH: no such process."""
+        write(f"{self.path}/cgroup.procs", str(pid))
+
+    def pids(self) -> list[int]:
+        """The processes in it, ascending; [] also when the cgroup is gone."""
+        try:
+            return sorted(int(line) for line in layout.read_file(f"{self.path}/cgroup.procs").split())
+        except FileNotFoundError:
+            return []
+
+    def write(self, file: str, value: str) -> None:
+        """Set one file of the interface, for example write("memory.max", "67108864"). SyscallError: the kernel's answer."""
+        write(f"{self.path}/{file}", value)
+
+    def read(self, file: str) -> str:
+        """The content of one file of the interface."""
+        return read(f"{self.path}/{file}")
+
+    def kill(self) -> None:
+        """SIGKILL to every process in it, and below, at once: none can escape by forking. See cgroup.kill in cgroup-v2.rst, Linux 5.14."""
+        try:
+            write(f"{self.path}/cgroup.kill", "1")
+        except SyscallError as error:
+            if error.errno != 2:  # ENOENT: the whole cgroup is gone
+                raise
+
+    def wait_empty(self, timeout: float = 10.0) -> None:
+        """Wait until no process is left in it or below, told by the kernel (cgroup.events). MinidockerError: still not after *timeout* seconds."""
+        try:
+            fd = os.open(f"{self.path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            poller = select.poll()
+            poller.register(fd, select.POLLPRI | select.POLLERR)
+            while b"populated 1" in os.pread(fd, 4096, 0):
+                if not poller.poll(timeout * 1000):
+                    raise MinidockerError(f"processes in cgroup {self.name} do not end", hint="a process in uninterruptible sleep (state D) holds it")
+        finally:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Remove the directory; nothing happens if it is gone. SyscallError EBUSY: processes or cgroups are in it."""
+        remove_directory(self.path)
+
+    def remove_with_processes(self) -> None:
+        """Remove it, after killing what is still in it."""
+        try:
+            self.remove()
+        except SyscallError as error:
+            if error.errno != 16:  # EBUSY
+                raise
+            self.kill()
+            self.wait_empty()
+            self.remove()
+
+
+def make_directory(path: str, *, may_exist: bool = False) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError as error:
+        if not may_exist:
+            raise SyscallError("mkdir", error.errno or 0, path) from error
+    except OSError as error:
+        raise SyscallError("mkdir", error.errno or 0, path) from error
+
+
+def remove_directory(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SyscallError("rmdir", error.errno or 0, path) from error
+
+
+def read(path: str) -> str:
+    try:
+        return layout.read_file(path)
+    except OSError as error:
+        raise SyscallError("read", error.errno or 0, path) from error
+
+
+def write(path: str, value: str) -> None:
+    try:
+        layout.write_file(path, value)
+    except OSError as error:
+        raise SyscallError("write", error.errno or 0, path) from error
+    if syscalls.tracing():
+        syscalls.trace(f"write {value!r} to {path}", f"echo {value} > {path}")

@@ -1,0 +1,112 @@
+"""One more process in a running container: join its namespaces and its cgroup, then execve.
+
+Interface: run(message, fds), called by the spawner in a fresh fork; the process's stdio are the caller's own descriptors.
+  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process"}   fds: channel, [trace,] then stdin stdout stderr if no terminal
+  monitor -> creator   {"created": pid}, [pty master]   or {"error": {...}}   ... {"exited": code}
+Man pages: setns(2), nsenter(1). Notebook: 20_life.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidocker.errors import SyscallError, WrongStatus
+from minidocker.linux import cgroups, namespaces, process, syscalls
+from minidocker.runtime import init, monitor, sync, tracing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def run(message: sync.Message, fds: list[int]) -> None:
+    """Start the process, answer on fds[0], wait for its end and answer again."""
+    syscalls.set_process_name("mdexec")
+    creator = sync.from_fd(fds[0])
+    trace = fds[1] if message["traced"] else -1
+    tracing.trace_to(trace, "exec")
+    stdio = fds[2 if message["traced"] else 1 :]
+    try:
+        pid, ours = clone_into(message, stdio)
+        for fd in stdio:
+            os.close(fd)
+        answer, terminal = ours.receive()  # the end of the channel is a successful execve
+        if answer is not None and "master" in answer:
+            rest, _ = ours.receive()
+            answer = rest
+        if answer is not None:
+            os.waitpid(pid, 0)
+            creator.send(answer)
+            return
+        creator.send({"created": pid}, terminal)
+        for fd in terminal:
+            os.close(fd)  # only the client's copy counts: when it is closed the terminal hangs up
+    except (OSError, WrongStatus) as error:
+        creator.send(sync.error_message(error, "exec"))
+        return
+    _, status = os.waitpid(pid, 0)
+    try:
+        creator.send({"exited": monitor.exit_code(status)})
+    except OSError:
+        return  # the client has gone; the process ran to its end all the same
+
+
+def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Channel]:
+    """Clone a child that is in the container's PID namespace and cgroup, and tell it to go on."""
+    target = message["pid"]
+    pidfd = syscalls.pidfd_open(target)
+    try:
+        if not process.is_same(target, message["start_time"]):
+            raise WrongStatus("the container is not running", status="stopped", needed="running")
+        # setns with the pidfd and all bits at once would need one kind for all; we open each, so that each is a visible step.
+        opened = {name: namespaces.open_namespace(target, name) for name in namespaces.NAMES}
+    finally:
+        os.close(pidfd)
+    mine = {name: namespaces.inode("self", name) for name in namespaces.NAMES}
+    opened = {name: fd for name, fd in opened.items() if os.fstat(fd).st_ino != mine[name]}
+    ours, theirs = sync.pair()
+    if "pid" in opened:
+        syscalls.setns(opened["pid"], syscalls.CLONE_NEWPID)  # our next child is born there; we stay where we are
+    pid = syscalls.clone3(0)
+    if pid == 0:
+        join_and_execute(message["process"], theirs, opened, stdio)
+    theirs.close()
+    cgroups.open_cgroup(message["cgroup"].lstrip("/")).join(pid)  # before "go", so before any code of the user
+    syscalls.trace(f"put process {pid} into the container's cgroup")
+    ours.send({"go": True})
+    for fd in opened.values():
+        os.close(fd)
+    return pid, ours
+
+
+def join_and_execute(spec: sync.Message, channel: sync.Channel, opened: dict[str, int], stdio: list[int]) -> NoReturn:
+    """In the child: enter the rest of the namespaces and become the command. Errors go to the monitor."""
+    code = 126
+    try:
+        answer, _ = channel.receive()
+        if answer is None:
+            os._exit(code)
+        os.setsid()
+        for name in namespaces.NAMES:  # the user namespace first, the mount namespace last
+            if name in opened and name != "pid":
+                syscalls.setns(opened[name], namespaces.FLAGS[name])
+                syscalls.trace(f"join the container's {name} namespace", f"nsenter --{name} --target ...")
+        os.chdir("/")
+        if spec.get("terminal"):
+            fds, master = init.open_terminal(spec.get("consoleSize"), console=False)
+            channel.send({"master": True}, master)
+            stdio = list(fds)
+        for number, fd in enumerate(stdio):
+            os.dup2(fd, number)
+        os.umask(0o022)
+        program = init.prepare_process(spec)
+        process.close_all_except([channel.fileno(), *tracing.kept_fds()])
+        init.become(spec)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)  # it belongs to the container, not to this monitor
+        init.execute(spec, program)
+    except BaseException as error:  # this is a fork: nothing may go further up
+        missing = isinstance(error, SyscallError) and error.errno == 2
+        code = 127 if missing else 126
+        channel.send(sync.error_message(error, "exec"))
+    finally:
+        os._exit(code)
