@@ -71,7 +71,7 @@ def convert(entry: Lesson) -> NotebookNode:
     """The lesson's source as an unexecuted notebook, with its links, its folded solutions and its hidden question cells."""
     import jupytext  # here: `lab` never needs it
 
-    notebook = jupytext.read(entry.source, fmt="py:percent")
+    notebook: NotebookNode = jupytext.read(entry.source, fmt="py:percent")
     notebook.metadata = nbformat.from_dict(METADATA)
     links = navigation(entry)
     for cell in notebook.cells:
@@ -164,7 +164,8 @@ def sanitized(value: Any, rules: list[tuple[str, str]]) -> Any:
             value = re.sub(regex, replacement, value)
         return value
     if isinstance(value, dict):
-        return {key: sanitized(entry, rules) for key, entry in value.items() if key != "traceback"}
+        hidden = {"traceback", "image/png"} if value.get("metadata", {}).get("live") else {"traceback"}
+        return {key: sanitized(entry, rules) for key, entry in value.items() if key not in hidden}
     if isinstance(value, list):
         return [sanitized(entry, rules) for entry in value]
     return value

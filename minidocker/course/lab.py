@@ -1,16 +1,17 @@
 """The lab: what a notebook needs around its lesson.
 
-    lab.start("02")       check the host, remove what an earlier run left, make %%child, check and hint ready; one stable line
-    lab.stop()            end what the lesson started; LeftBehind names a process, mount, cgroup or link that is still there
-    lab.engine            the lesson's own container engine, with the busybox image in it
-    lab.dir               an empty directory of the lesson's own
-    lab.child("left")     a child that %%child --keep left behind
-    lab.figure("idea")    a drawing of this lesson, from figures/lesson_NN.py
-    lab.source(thing)     the real source of a function, class or module
-    lab.trace()           a context in which each step of the engine is printed, with the equivalent shell command
-    lab.observe(pid)      how a process's view of the machine differs from ours
-    lab.host("text")      a line about this host only, which tests do not compare
-    lab.keep(function)    save the learner's function for the last lesson
+lab.start("02")       check the host, remove what an earlier run left, make %%child, check and hint ready; one stable line
+lab.stop()            end what the lesson started; LeftBehind names a process, mount, cgroup or link that is still there
+lab.engine            the lesson's own container engine, with the busybox image in it
+lab.dir               an empty directory of the lesson's own
+lab.child("left")     a child that %%child --keep left behind
+lab.figure("idea")    a drawing of this lesson, from figures/lesson_NN.py
+lab.source(thing)     the real source of a function, class or module
+lab.trace()           a context in which each step of the engine is printed, with the equivalent shell command
+lab.observe(pid)      how a process's view of the machine differs from ours
+lab.table([...], rows) a small table
+lab.host("text")      a line about this host only, which tests do not compare
+lab.keep(function)    save the learner's function for the last lesson
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import linecache
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -35,7 +36,7 @@ from minidocker.linux import namespaces
 
 if TYPE_CHECKING:
     from minidocker.course.plots import Picture
-    from minidocker.course.views import Comparison, Source
+    from minidocker.course.tables import Comparison, Source, Table
     from minidocker.engine.engine import Engine
 
 
@@ -187,7 +188,7 @@ class Lab:
 
     def source(self, thing: object) -> Source:
         """The real source of *thing*, read from the file that is running."""
-        from minidocker.course.views import Source
+        from minidocker.course.tables import Source
 
         return Source(thing)
 
@@ -208,9 +209,15 @@ class Lab:
 
     def observe(self, pid: int, *, against: int | str = "self") -> Comparison:
         """Compare what process *pid* sees and may do with what *against* (this notebook) does."""
-        from minidocker.course.views import Comparison
+        from minidocker.course.tables import Comparison
 
         return Comparison(pid, against)
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+        """A small table for the end of a cell."""
+        from minidocker.course.tables import Table
+
+        return Table(headers, rows)
 
     def host(self, text: str) -> None:
         """Print a line that is true on this host and may differ on another. Tests leave such lines out of the comparison."""

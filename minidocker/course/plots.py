@@ -47,14 +47,14 @@ Point = tuple[float, float]
 class Picture:
     """A drawn figure with its text twin. A notebook shows the drawing; a terminal, a screen reader and the tests get the twin."""
 
-    def __init__(self, figure: Figure, twin: str) -> None:
-        self.figure, self.twin = figure, twin.strip("\n")
+    def __init__(self, figure: Figure, twin: str, *, live: bool = False) -> None:
+        self.figure, self.twin, self.live = figure, twin.strip("\n"), live
 
     def __repr__(self) -> str:
         return self.twin
 
-    def _repr_png_(self) -> bytes:
-        return self.png()
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"image/png": self.png(), "text/plain": self.twin}, {"live": True} if self.live else {}
 
     def png(self, *, dpi: int = 110) -> bytes:
         """The drawing as PNG bytes, the same for the same drawing."""
@@ -137,9 +137,10 @@ class Diagram:
         """Words at a point; *align* is "left", "center" or "right"."""
         self.axes.text(x, y, words, ha=align, va="center", fontsize=size, weight="bold" if bold else "normal", color="#222222")
 
-    def picture(self, twin: str) -> Picture:
-        """The finished drawing; *twin* says in words what it shows, one fact a line."""
-        return Picture(self.figure, twin)
+    def picture(self, twin: str, *, live: bool = False) -> Picture:
+        """The finished drawing; *twin* says in words what it shows, one fact a line. *live*: the drawing also holds numbers
+        that change from run to run (the build then keeps a committed drawing whose twin still holds)."""
+        return Picture(self.figure, twin, live=live)
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

@@ -1,84 +1,166 @@
-"""Pictures of what the kernel knows, each with a text twin that tests compare.
+"""Pictures drawn from what the kernel says at this moment, each with a text twin that tests compare.
 
-Interface: Source(thing); Comparison(pid, against).
+    process_tree(pid)                            the processes below pid, with their numbers outside and inside
+    namespaces(host=pid, left=pid)               which process is in which namespace
+    mount_tree({"host": "self", "left": pid})    the mounts each process sees, with type and propagation
+    layers([("busybox", "read-only"), ...])      a stack, top layer first
+
+The twins hold names and relations, no numbers that change from run to run.
 """
 
 from __future__ import annotations
 
-import html
-import inspect
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from minidocker.linux import capabilities, mounts, namespaces
+from minidocker.course.plots import Diagram, Picture
+from minidocker.errors import SyscallError
+from minidocker.linux import mounts, process
+from minidocker.linux import namespaces as kernel_namespaces
 
-
-class Source:
-    """The source code of a function, class or module, as the file that is running has it."""
-
-    def __init__(self, thing: object) -> None:
-        self.text = inspect.getsource(thing)  # type: ignore[arg-type]
-        self.module = getattr(thing, "__module__", getattr(thing, "__name__", ""))
-        self.qualified = f"{self.module}.{thing.__qualname__}" if hasattr(thing, "__qualname__") else self.module
-
-    def __repr__(self) -> str:
-        return f"source of {self.qualified}"
-
-    def _repr_html_(self) -> str:
-        from pygments import highlight
-        from pygments.formatters import HtmlFormatter
-        from pygments.lexers import PythonLexer
-
-        code = highlight(self.text.rstrip(), PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True))
-        style = "background:#f8f8f8;color:#222;padding:8px;border-radius:6px;overflow-x:auto;line-height:1.35"
-        place = self.module.replace(".", "/") + ".py"
-        return (
-            f'<div class="lab-source" data-object="{html.escape(self.qualified)}"><p><code>{html.escape(place)}</code></p>'
-            f'<pre style="{style}">{code}</pre></div>'
-        )
+ROW = 0.75  # height of a line in an outline, in diagram units
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a comparison: what is compared, and the two sides' words for it."""
+def process_tree(pid: int, *, names: Mapping[int, str] | None = None) -> Picture:
+    """The process tree from *pid* down. A process in a PID namespace below ours is drawn as the container's, with both its numbers.
 
-    what: str
-    ours: str
-    theirs: str
+    *names* replaces the kernel's name of some processes. SyscallError ENOENT: no such process."""
+    lines: list[tuple[int, str, list[int]]] = []
 
+    def walk(one: int, depth: int) -> None:
+        try:
+            comm, numbers, below = process.stat(one).comm, process.ns_pids(one), process.children(one)
+        except SyscallError:
+            if one == pid:
+                raise
+            return  # it ended while we looked
+        lines.append((depth, (names or {}).get(one, comm), numbers))
+        for child in below:
+            walk(child, depth + 1)
 
-class Comparison:
-    """How process *pid* sees the machine, beside how process *against* does (this one, unless said otherwise).
-
-    Namespaces and the root are "same" or "different"; mounts and links are counted or named; no raw numbers that change from run to run."""
-
-    def __init__(self, pid: int, against: int | str = "self") -> None:
-        self.rows: list[Row] = []
-        for name, same in namespaces.compare(pid, against).items():
-            self.rows.append(Row(f"{name} namespace", "", "same" if same else "different"))
-        same_root = os.stat(f"/proc/{pid}/root").st_ino == os.stat(f"/proc/{against}/root").st_ino
-        self.rows.append(Row("root directory", "", "same" if same_root else "different"))
-        ours, theirs = cgroup_paths(against), cgroup_paths(pid)
-        self.rows.append(Row("cgroup", "", "same" if ours == theirs else "different"))
-        ours_mounts, theirs_mounts = mounts.mountinfo(against), mounts.mountinfo(pid)
-        shared = {entry.target for entry in ours_mounts} == {entry.target for entry in theirs_mounts}
-        self.rows.append(Row("mount points", "", "same" if shared else "different"))
-        self.rows.append(Row("network links", "", "same" if links(against) == links(pid) else ", ".join(links(pid))))
-        held, kept = (len(capabilities.names(capabilities.sets(who)["effective"])) for who in (against, pid))
-        self.rows.append(Row("capabilities", "", "same" if held == kept else f"{kept}, fewer" if kept < held else f"{kept}, more"))
-
-    def __repr__(self) -> str:
-        width = max(len(row.what) for row in self.rows)
-        return "\n".join(f"{row.what.ljust(width)}  {row.theirs}" for row in self.rows)
+    walk(pid, 0)
+    right, top = max(depth for depth, _, _ in lines) * 0.7 + 4.2, max(2, len(lines)) * ROW
+    drawing = Diagram(right + 2.8, top + 0.6)
+    drawing.text(right, top + 0.3, "pid on the host", bold=True)
+    drawing.text(right + 1.9, top + 0.3, "pid inside", bold=True)
+    for place, (depth, name, numbers) in enumerate(lines):
+        y = top - (place + 1) * ROW
+        drawing.box(0.2 + depth * 0.7, y, 2.8, ROW, name, kind="container" if len(numbers) > 1 else "host")
+        drawing.text(right, y + ROW / 2, str(numbers[0]))
+        drawing.text(right + 1.9, y + ROW / 2, str(numbers[-1]) if len(numbers) > 1 else "·")
+        connect(drawing, [line[0] for line in lines], place, top)
+    twin = ["  " * depth + name + (f", pid {numbers[-1]} inside" if len(numbers) > 1 else "") for depth, name, numbers in lines]
+    return drawing.picture("\n".join(twin), live=True)
 
 
-def cgroup_paths(pid: int | str) -> list[str]:
-    """The lines of /proc/PID/cgroup."""
-    return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+def connect(drawing: Diagram, depths: Sequence[int], place: int, top: float) -> None:
+    """Draw the elbow from an outline's line to its parent's, the nearest line above with a smaller depth."""
+    parent = next((above for above in range(place - 1, -1, -1) if depths[above] < depths[place]), None)
+    if parent is None:
+        return
+    x, y = 0.2 + depths[parent] * 0.7 + 0.35, top - (place + 0.5) * ROW
+    drawing.line((x, top - (parent + 1) * ROW), (x, y))
+    drawing.line((x, y), (0.2 + depths[place] * 0.7, y))
 
 
-def links(pid: int | str) -> list[str]:
-    """The names of the network links that the process sees."""
-    lines = Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8").splitlines()[2:]
-    return sorted(line.split(":")[0].strip() for line in lines)
+def namespaces(*, only: Sequence[str] = (), **pids: int | str) -> Picture:
+    """Which of the named processes share which namespaces: neighbours in one box share it; the first one's counts as the host's.
+
+    namespaces(host="self", left=4711, only=("uts", "ipc"))"""
+    kinds, who = tuple(only) or tuple(sorted(kernel_namespaces.NAMES)), list(pids)
+    drawing = Diagram(1.6 + 2.1 * len(who), len(kinds) * ROW + 0.7)
+    top = len(kinds) * ROW
+    for column, name in enumerate(who):
+        drawing.text(1.6 + 2.1 * (column + 0.5), top + 0.35, name, bold=True, size=10)
+    twin = []
+    for row, kind in enumerate(kinds):
+        inodes = [kernel_namespaces.inode(pids[name], kind) for name in who]
+        groups = {number: [name for name, own in zip(who, inodes, strict=True) if own == number] for number in inodes}
+        twin.append(f"{kind}: " + " | ".join(", ".join(group) for group in groups.values()))
+        y = top - (row + 1) * ROW
+        drawing.text(1.4, y + ROW / 2, kind, size=10, align="right")
+        for first, last in runs(inodes):
+            letter = chr(ord("A") + list(groups).index(inodes[first]))
+            kind_of_box = "host" if inodes[first] == inodes[0] else "container"
+            drawing.box(1.6 + 2.1 * first, y, 2.1 * (last - first + 1), ROW, letter, kind=kind_of_box)
+    return drawing.picture("\n".join(twin))
+
+
+def runs(values: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last index of each run of equal neighbours: [7, 7, 9] -> [(0, 1), (2, 2)]."""
+    found: list[tuple[int, int]] = []
+    for index, value in enumerate(values):
+        if found and values[found[-1][0]] == value:
+            found[-1] = (found[-1][0], index)
+        else:
+            found.append((index, index))
+    return found
+
+
+def mount_tree(pids: int | str | Mapping[str, int | str], *, below: str = "/") -> Picture:
+    """The mounts that a process sees at and below a directory, as a tree; for several named processes, one tree each.
+
+    Peer groups of shared mounts are lettered: two mounts with the same letter tell each other of what is mounted below them."""
+    named = pids if isinstance(pids, Mapping) else {"": pids}
+    letters: dict[str, str] = {}
+    trees = {name: outline(mounts.mountinfo(pid), below, letters) for name, pid in named.items()}
+    longest = max(2, *(len(lines) for lines in trees.values()))
+    drawing = Diagram(6.5 * len(trees), longest * ROW + 0.6)
+    top, twin = longest * ROW, []
+    for column, (name, lines) in enumerate(trees.items()):
+        left = 6.5 * column
+        kind = "host" if column == 0 else "container"
+        drawing.text(left + 0.2, top + 0.3, name, bold=True, align="left", size=10)
+        twin += [f"{name}:"] if name else []
+        for place, (depth, path, note) in enumerate(lines):
+            y = top - (place + 1) * ROW
+            drawing.box(left + 0.1 + depth * 0.4, y, 2.7, ROW, path, kind=kind)
+            drawing.text(left + 3.0 + depth * 0.4, y + ROW / 2, note, align="left")
+            twin.append("  " * (depth + bool(name)) + f"{path}  {note}")
+        if not lines:
+            drawing.text(left + 0.2, top - ROW / 2, "nothing mounted here", align="left")
+            twin.append("  nothing mounted here")
+    return drawing.picture("\n".join(twin))
+
+
+def outline(entries: Sequence[Any], below: str, letters: dict[str, str]) -> list[tuple[int, str, str]]:
+    """(depth, path, note) of the mounts at and below the directory *below*, each under the mount that it stands on."""
+    start = below.rstrip("/") + "/"
+    chosen = [entry for entry in entries if f"{entry.target}/".startswith(start)]
+    ids = {entry.id for entry in chosen}
+    lines: list[tuple[int, str, str]] = []
+
+    def walk(parent: Any, depth: int) -> None:
+        on = [entry for entry in chosen if (entry.parent == parent.id if parent else entry.parent not in ids or entry.parent == entry.id)]
+        for entry in sorted(on, key=lambda entry: entry.target):
+            above = parent.target.rstrip("/") if parent else below.rstrip("/")
+            path = entry.target[len(above) :].lstrip("/")
+            if not path:
+                path = "(once more, on top)" if parent else entry.target.rpartition("/")[2] or "/"
+            lines.append((depth, path, f"{entry.fstype}, {relation(entry.propagation, letters)}"))
+            walk(entry, depth + 1)
+
+    walk(None, 0)
+    return lines
+
+
+def relation(propagation: Sequence[str], letters: dict[str, str]) -> str:
+    """("shared:12", "master:7") in words, peer groups by letter: "shared A, slave of B". No field at all is a private mount."""
+    words = []
+    for field in propagation:
+        kind, _, group = field.partition(":")
+        letter = letters.setdefault(group, chr(ord("A") + len(letters) % 26)) if group else ""
+        words.append({"shared": f"shared {letter}", "master": f"slave of {letter}"}.get(kind, kind))
+    return ", ".join(word for word in words if not word.startswith("propagate_from")) or "private"
+
+
+def layers(stack: Sequence[tuple[str, str]], *, writable: bool = True) -> Picture:
+    """A stack of layers, the top one first: (name, what it holds). With *writable* the top one is the container's own."""
+    drawing = Diagram(9, len(stack) * 1.05 + 0.1)
+    for place, (name, note) in enumerate(stack):
+        y = (len(stack) - place - 1) * 1.05
+        own = writable and place == 0
+        drawing.box(0.2, y, 4.2, 1.0, name, kind="container" if own else "image")
+        drawing.text(4.7, y + 0.5, note + ("  (writable)" if own else "  (read-only, shared)"), align="left")
+    twin = [f"{name}: {note}" + (" (writable)" if writable and not place else " (read-only)") for place, (name, note) in enumerate(stack)]
+    return drawing.picture("\n".join(twin))
