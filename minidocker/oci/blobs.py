@@ -17,7 +17,6 @@ import hashlib
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -148,7 +147,7 @@ class BlobStore:
         make_directory(self._temporaries)
         make_directory(self._blobs)
         while True:
-            path = self._temporaries / secrets.token_hex(8)
+            path = self._temporaries / os.urandom(8).hex()
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.fstat(fd).st_nlink:  # else a prune came between open and flock and took it for a leftover

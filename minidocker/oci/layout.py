@@ -1,0 +1,124 @@
+"""An OCI image layout on disk: index.json, and the blobs it reaches.
+
+    layout = Layout(directory)
+    layout.index()                          # the descriptors in index.json; [] if there is no layout yet
+    with layout.writing():                  # while blobs are stored that nothing names yet
+        layout.blobs.put(...)
+        with layout.edit() as entries: ...  # change the index
+    layout.collect()                        # remove what nothing reaches
+
+Image-spec image-layout.md. index.json is replaced as a whole (rename(2)) under a lock (flock(2)), so readers need no lock and any number
+of processes may share a layout. Garbage is removed only by one who has the layout to itself: nobody loses a blob between storing it
+and naming it. The locks are hidden files, which other tools pass over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from minidocker.errors import SpecError
+from minidocker.oci import image as spec
+from minidocker.oci.blobs import BlobStore, make_directory, sync_directory, write_all
+from minidocker.oci.image import Descriptor
+
+_MARK = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class Layout:
+    """The image layout in the directory *root*, made when something is first stored."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.blobs = BlobStore(self.root)
+
+    def index(self) -> list[Descriptor]:
+        """The entries of index.json. SpecError if it is damaged."""
+        try:
+            raw = (self.root / "index.json").read_bytes()
+        except FileNotFoundError:
+            return []
+        try:
+            return spec.decode_index(raw).manifests
+        except SpecError as error:
+            raise SpecError(f"{self.root}/index.json: {error}", hint="restore the file, or remove the image store") from error
+
+    @contextlib.contextmanager
+    def edit(self) -> Iterator[list[Descriptor]]:
+        """The entries to be changed in place; written back if the block ends well. One editor at a time."""
+        with self._lock(".lock", fcntl.LOCK_EX):
+            entries = self.index()
+            before = list(entries)
+            yield entries
+            if entries != before or not (self.root / "oci-layout").exists():
+                self._replace("oci-layout", _MARK)
+                self._replace("index.json", spec.encode(spec.Index(manifests=entries)))
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """While this is held nothing is collected. Any number of writers at a time; take it before edit(), never inside."""
+        with self._lock(".writers", fcntl.LOCK_SH):
+            yield
+
+    def collect(self) -> list[str]:
+        """Remove blobs that no entry reaches and what killed writers left; their paths. Does nothing while somebody is writing."""
+        if not self.root.is_dir():
+            return []
+        try:
+            with self._lock(".writers", fcntl.LOCK_EX | fcntl.LOCK_NB), self._lock(".lock", fcntl.LOCK_EX):
+                garbage = sorted(set(self.blobs.digests()) - self.reachable(self.index()))
+                for digest in garbage:
+                    self.blobs.remove(digest)
+                leftovers = [path for path in self.root.glob(".new-*") if path.is_file()]
+                for path in leftovers:
+                    path.unlink()
+        except BlockingIOError:
+            return []
+        removed = [str(self.blobs.path(digest)) for digest in garbage]
+        return removed + [str(path) for path in leftovers] + self.blobs.prune_temporaries()
+
+    def reachable(self, entries: Iterable[Descriptor]) -> set[str]:
+        """The digests of all blobs that *entries* stand for, through indexes and manifests."""
+        found: set[str] = set()
+        pending = list(entries)
+        while pending:
+            descriptor = pending.pop()
+            if descriptor.digest in found:
+                continue
+            found.add(descriptor.digest)
+            if not self.blobs.has(descriptor.digest):
+                continue  # an incomplete image reaches no further, and must not stand in the way of cleaning up
+            if descriptor.media_type in spec.INDEXES:
+                pending += spec.decode_index(self.blobs.read(descriptor.digest)).manifests
+            elif descriptor.media_type in spec.MANIFESTS:
+                manifest = spec.decode_manifest(self.blobs.read(descriptor.digest))
+                pending += [manifest.config, *manifest.layers]
+        return found
+
+    def _replace(self, name: str, content: bytes) -> None:
+        """Give the file *name* new content, in one step for whoever reads it."""
+        temporary = self.root / f".new-{name}-{os.urandom(4).hex()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(fd, content)
+            os.fsync(fd)
+            os.rename(temporary, self.root / name)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+        sync_directory(self.root)
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, how: int) -> Iterator[None]:
+        make_directory(self.root)
+        fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)  # which lets go of the lock
