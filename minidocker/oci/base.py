@@ -67,7 +67,7 @@ def busybox_layer(binary: bytes, applets: Iterable[str]) -> bytes:
 
     MissingFeature if *binary* is not a static program: its libraries would be missing in the image."""
     architecture(binary)
-    entries: dict[str, tuple[Entry, bytes]] = {}
+    entries = {"": (Entry(b"./", "dir", 0o755), b"")}
     for path in _DIRECTORIES:
         entries[path] = Entry(path.encode() + b"/", "dir", _MODES.get(path, 0o755)), b""
     for path, text in _FILES.items():

@@ -11,7 +11,6 @@ holds a lock (flock(2)) on its temporary file, so what a killed writer left can 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -21,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-from minidocker.errors import DigestMismatch, NotFound, SpecError, SyscallError
+from minidocker.errors import DigestMismatch, NotFound, SpecError
+from minidocker.oci.durable import make_directory, sync_directory, write_all
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1 << 20
@@ -158,33 +158,6 @@ class BlobStore:
         os.fsync(fd)  # the content first, then its name: after a power cut a name never stands for less
         os.rename(temporary, final)
         sync_directory(final.parent)
-
-
-def make_directory(path: Path) -> None:
-    """Make *path* and its parents, for root only: image content may hold setuid programs that no local user shall reach."""
-    if not path.is_dir():
-        for parent in reversed((path, *path.parents)):
-            parent.mkdir(mode=0o700, exist_ok=True)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in *path* survive a power cut. fsync(2)."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_all(fd: int, content: bytes) -> None:
-    """Write *content* to *fd* whole. SyscallError ENOSPC: the disk is full."""
-    view = memoryview(content)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:
-        hint = "free some space and try again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise SyscallError("write", error.errno or 0, hint=hint) from error
 
 
 def _copy(stream: Readable, fd: int, expected_size: int) -> Blob:

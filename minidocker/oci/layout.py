@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minidocker.errors import SpecError
 from minidocker.oci import image as spec
-from minidocker.oci.blobs import BlobStore, make_directory, sync_directory, write_all
+from minidocker.oci.blobs import BlobStore
+from minidocker.oci.durable import TEMPORARY, locked, replace
 from minidocker.oci.image import Descriptor
 
 _MARK = b'{"imageLayoutVersion":"1.0.0"}'
@@ -49,18 +49,18 @@ class Layout:
     @contextlib.contextmanager
     def edit(self) -> Iterator[list[Descriptor]]:
         """The entries to be changed in place; written back if the block ends well. One editor at a time."""
-        with self._lock(".lock", fcntl.LOCK_EX):
+        with locked(self.root / ".lock", fcntl.LOCK_EX):
             entries = self.index()
             before = list(entries)
             yield entries
             if entries != before or not (self.root / "oci-layout").exists():
-                self._replace("oci-layout", _MARK)
-                self._replace("index.json", spec.encode(spec.Index(manifests=entries)))
+                replace(self.root / "oci-layout", _MARK)
+                replace(self.root / "index.json", spec.encode(spec.Index(manifests=entries)))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """While this is held nothing is collected. Any number of writers at a time; take it before edit(), never inside."""
-        with self._lock(".writers", fcntl.LOCK_SH):
+        with locked(self.root / ".writers", fcntl.LOCK_SH):
             yield
 
     def collect(self) -> list[str]:
@@ -68,11 +68,11 @@ class Layout:
         if not self.root.is_dir():
             return []
         try:
-            with self._lock(".writers", fcntl.LOCK_EX | fcntl.LOCK_NB), self._lock(".lock", fcntl.LOCK_EX):
+            with locked(self.root / ".writers", fcntl.LOCK_EX | fcntl.LOCK_NB), locked(self.root / ".lock", fcntl.LOCK_EX):
                 garbage = sorted(set(self.blobs.digests()) - self.reachable(self.index()))
                 for digest in garbage:
                     self.blobs.remove(digest)
-                leftovers = [path for path in self.root.glob(".new-*") if path.is_file()]
+                leftovers = [path for path in self.root.glob(f"{TEMPORARY}*") if path.is_file()]
                 for path in leftovers:
                     path.unlink()
         except BlockingIOError:
@@ -97,28 +97,3 @@ class Layout:
                 manifest = spec.decode_manifest(self.blobs.read(descriptor.digest))
                 pending += [manifest.config, *manifest.layers]
         return found
-
-    def _replace(self, name: str, content: bytes) -> None:
-        """Give the file *name* new content, in one step for whoever reads it."""
-        temporary = self.root / f".new-{name}-{os.urandom(4).hex()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(fd, content)
-            os.fsync(fd)
-            os.rename(temporary, self.root / name)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
-        sync_directory(self.root)
-
-    @contextlib.contextmanager
-    def _lock(self, name: str, how: int) -> Iterator[None]:
-        make_directory(self.root)
-        fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, how)
-            yield
-        finally:
-            os.close(fd)  # which lets go of the lock

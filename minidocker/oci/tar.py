@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minidocker.errors import SpecError
-from minidocker.oci.blobs import Readable, write_all
+from minidocker.oci.blobs import Readable
+from minidocker.oci.durable import write_all
 
 BLOCK = 512
 CHUNK = 1 << 20
