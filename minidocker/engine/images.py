@@ -11,15 +11,15 @@ a descriptor in its index.json; several engines and programs may work on one sto
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from minidocker.errors import Conflict, ImageNotFound, InUse, MissingFeature, SpecError
+from minidocker.errors import Conflict, DigestMismatch, ImageNotFound, InUse, MissingFeature, NotFound, SpecError
 from minidocker.oci import image as spec
 from minidocker.oci.blobs import Readable
 from minidocker.oci.image import ContainerConfig, Descriptor, History, ImageConfig, Manifest, RootFS
@@ -33,7 +33,7 @@ _EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's word: the image specification's
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Image:
     """An image in the store. *id* is the digest of its configuration, *digest* that of its manifest; *size* is that of its layers."""
 
@@ -81,7 +81,8 @@ class Images:
         """The image called *name*: a reference, an id or manifest digest, or the start of an id that no other image shares.
 
         ImageNotFound says how to get it; SpecError if *name* could not name an image."""
-        return self._find(name, self.layout.index())[0]
+        entries = self.layout.index()
+        return self._image(self._lookup(name, entries)[0], entries)
 
     def tag(self, image: Image, name: str) -> Image:
         """Let *name* mean *image*; an image that had the name before loses it. ImageNotFound if the image has been removed."""
@@ -99,20 +100,22 @@ class Images:
         *used_by* maps image ids to the names of containers that need them: InUse if the image would go, unless *force*. Conflict if an
         id has several tags, unless *force*."""
         with self.layout.edit() as entries:
-            image, reference = self._find(name, entries)
-            mine = [entry for entry in entries if entry.digest == image.digest]
+            digest, reference = self._lookup(name, entries)
+            image_id = self._id(digest) or digest  # a damaged image must be removable, too
+            mine = [entry for entry in entries if entry.digest == digest]
             going = [entry for entry in mine if reference is None or _reference(entry) == reference]
-            if reference is None and len(image.tags) > 1 and not force:
-                raise Conflict(f"image {image.short_id} has several tags: {', '.join(image.tags)}", hint="remove them by name, or force it")
-            users = (used_by or {}).get(image.id, ())
+            if len(going) > 1 and not force:
+                tags = ", ".join(tag.familiar() for tag in map(_reference, going) if tag)
+                raise Conflict(f"image {name} has several tags: {tags}", hint="remove them by name, or force it")
+            users = (used_by or {}).get(image_id, ())
             if len(going) == len(mine) and users and not force:
-                raise InUse(f"image {name} is used by container {', '.join(users)}", hint="remove the container first, or use force")
+                raise InUse(f"image {name} is used by container {', '.join(users)}", hint="remove the container first, or force it")
             entries[:] = [entry for entry in entries if entry not in going]
         self.layout.collect()
         untagged = [tag.familiar() for tag in map(_reference, going) if tag]
-        return Removal(untagged, image.id if len(going) == len(mine) else "")
+        return Removal(untagged, image_id if len(going) == len(mine) else "")
 
-    def import_tar(self, stream: Readable, name: str = "", *, config: ContainerConfig | None = None) -> Image:
+    def import_tar(self, stream: Readable, name: str | None = None, *, config: ContainerConfig | None = None) -> Image:
         """Store a root file system (a tar, plain or compressed with gzip or zstd) as an image of one layer called *name*.
 
         The layer is kept uncompressed: its digest is its diff_id then, and unpacking is fastest. SpecError if *stream* is no tar."""
@@ -175,29 +178,40 @@ class Images:
 
     def _image(self, digest: str, entries: Sequence[Descriptor]) -> Image:
         """The image with this manifest, and the tags that *entries* give it."""
-        image = self._known.get(digest)
-        if image is None:
-            manifest = spec.decode_manifest(self.blobs.read(digest))
-            config = spec.decode_config(self.blobs.read(manifest.config.digest))
-            if len(manifest.layers) != len(config.rootfs.diff_ids):
-                raise SpecError(f"image {digest}: the manifest has {len(manifest.layers)} layers, the config {len(config.rootfs.diff_ids)}")
-            size = sum(layer.size for layer in manifest.layers)
-            image = Image(manifest.config.digest, digest, [], config, manifest.layers, size, config.created or _EPOCH)
-            self._known[digest] = image
-        tags = [tag.familiar() for tag in map(_reference, (entry for entry in entries if entry.digest == digest)) if tag]
-        return Image(image.id, digest, sorted(tags), image.config, image.layers, image.size, image.created)
+        tags = sorted(tag.familiar() for tag in map(_reference, (entry for entry in entries if entry.digest == digest)) if tag)
+        if digest not in self._known:
+            try:
+                self._known[digest] = self._load(digest)
+            except (NotFound, DigestMismatch, SpecError) as error:
+                name = tags[0] if tags else digest
+                raise type(error)(f"image {name}: {error}", hint=f"remove it (`minidocker rmi {name}`) and get it again") from error
+        return dataclasses.replace(self._known[digest], tags=tags)
 
-    def _find(self, name: str, entries: Sequence[Descriptor]) -> tuple[Image, Reference | None]:
-        """The image called *name*, and the tag by which it was found, if it was by one."""
-        found, reference = _by_reference(name, entries)
-        if found:
-            return self._image(found, entries), reference
+    def _load(self, digest: str) -> Image:
+        manifest = spec.decode_manifest(self.blobs.read(digest))
+        config = spec.decode_config(self.blobs.read(manifest.config.digest))
+        if len(manifest.layers) != len(config.rootfs.diff_ids):
+            raise SpecError(f"the manifest has {len(manifest.layers)} layers, the configuration {len(config.rootfs.diff_ids)}")
+        size = sum(layer.size for layer in manifest.layers)
+        return Image(manifest.config.digest, digest, [], config, manifest.layers, size, config.created or _EPOCH)
+
+    def _id(self, digest: str) -> str:
+        """The id of the image with this manifest, or "" if the manifest is damaged."""
+        try:
+            return spec.decode_manifest(self.blobs.read(digest)).config.digest
+        except (NotFound, DigestMismatch, SpecError):
+            return ""
+
+    def _lookup(self, name: str, entries: Sequence[Descriptor]) -> tuple[str, Reference | None]:
+        """The manifest digest of the image called *name*, and the tag by which it was found, if it was by one."""
+        digest, reference = _by_reference(name, entries)
+        if digest:
+            return digest, reference
         start = name.removeprefix("sha256:")
         matches = []
         if re.fullmatch("[0-9a-f]{1,64}", start):
-            digests = {entry.digest for entry in entries if entry.media_type in spec.MANIFESTS}
-            images = [self._image(digest, entries) for digest in sorted(digests)]
-            matches = [image for image in images if image.digest == name or image.id.startswith(f"sha256:{start}")]
+            digests = sorted({entry.digest for entry in entries if entry.media_type in spec.MANIFESTS})
+            matches = [digest for digest in digests if digest == name or self._id(digest).startswith(f"sha256:{start}")]
         if len(matches) == 1:
             return matches[0], None
         if matches:

@@ -1,7 +1,7 @@
 """Uncompressed bytes of a stream, whatever it is: gzip, zstd or plain.
 
-    source = Decompressed(stream)
-    source.read(n) ...; source.diff_id, source.size      # of what was read so far
+source = Decompressed(stream)
+source.read(n) ...; source.diff_id, source.size      # of what was read so far
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from minidocker.oci.blobs import BlobStore
 from minidocker.oci.durable import TEMPORARY, locked, replace
 from minidocker.oci.image import Descriptor
 
+_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _MARK = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -81,19 +83,18 @@ class Layout:
         return removed + [str(path) for path in leftovers] + self.blobs.prune_temporaries()
 
     def reachable(self, entries: Iterable[Descriptor]) -> set[str]:
-        """The digests of all blobs that *entries* stand for, through indexes and manifests."""
-        found: set[str] = set()
-        pending = list(entries)
+        """The digests of all blobs that *entries* stand for, through indexes and manifests.
+
+        Every digest in their text counts, so that the image of a newer tool, or a damaged one, loses nothing."""
+        pending = [(entry.digest, entry.media_type) for entry in entries]
+        found = {digest for digest, _ in pending}
         while pending:
-            descriptor = pending.pop()
-            if descriptor.digest in found:
+            digest, media_type = pending.pop()
+            if media_type not in spec.INDEXES | spec.MANIFESTS or not self.blobs.has(digest):
                 continue
-            found.add(descriptor.digest)
-            if not self.blobs.has(descriptor.digest):
-                continue  # an incomplete image reaches no further, and must not stand in the way of cleaning up
-            if descriptor.media_type in spec.INDEXES:
-                pending += spec.decode_index(self.blobs.read(descriptor.digest)).manifests
-            elif descriptor.media_type in spec.MANIFESTS:
-                manifest = spec.decode_manifest(self.blobs.read(descriptor.digest))
-                pending += [manifest.config, *manifest.layers]
+            with self.blobs.open(digest) as stream:
+                new = {match.decode() for match in _DIGEST.findall(stream.read())} - found
+            found |= new
+            if media_type in spec.INDEXES:
+                pending += [(digest, spec.MANIFEST) for digest in new]
         return found

@@ -97,7 +97,8 @@ def _check_name(text: str, domain: str, path: str) -> None:
     if all(_PATH_COMPONENT.fullmatch(part) for part in components):
         return
     if path != path.lower() and all(_PATH_COMPONENT.fullmatch(part) for part in path.lower().split("/")):
-        raise _bad(text, "the name must be lower-case", f"did you mean '{text.lower()}'?")
+        short = path.removeprefix(_OFFICIAL)
+        raise _bad(text, "the name must be lower-case", f"did you mean {_short(text.replace(short, short.lower(), 1))}?")
     raise _bad(text, "invalid name", "use lower-case letters and digits, separated by '.', '_', '-' or '/'")
 
 
