@@ -5,6 +5,7 @@ MinidockerError                 .hint: one sentence on what to do, or ""
 |- SpecError (ValueError)       a reference, an option, a config that cannot be understood
 |- DigestMismatch               content is not what its digest says
 |- MissingFeature               this host lacks something the engine needs
+|- ContainerFailed              the command of a `run` ended with .exit_code; .stderr is what it said
 |- NotFound                     ContainerNotFound, ImageNotFound
 `- Conflict                     NameInUse, InUse, WrongStatus (.status .needed)
 """
@@ -57,6 +58,14 @@ class DigestMismatch(MinidockerError):
 
 class MissingFeature(MinidockerError):
     """This host lacks a kernel feature, tool or permission."""
+
+
+class ContainerFailed(MinidockerError):
+    """The command ran, and ended with *exit_code* other than 0; *stderr* is what it said there."""
+
+    def __init__(self, message: str, *, exit_code: int, stderr: bytes) -> None:
+        super().__init__(message)
+        self.exit_code, self.stderr = exit_code, stderr
 
 
 class NotFound(MinidockerError):

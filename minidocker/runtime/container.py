@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import threading
 import time
 
 from minidocker.errors import ContainerNotFound, MinidockerError, SyscallError, WrongStatus
@@ -26,6 +27,7 @@ class Handle:
     def __init__(self, channel: sync.Channel) -> None:
         self.channel = channel
         self.exit_code: int | None = None
+        self.attached = False  # somebody keeps it beyond the start
 
     def _ask(self, message: sync.Message, answer_key: str) -> tuple[sync.Message, list[int]]:
         self.channel.send(message)
@@ -115,17 +117,19 @@ class Runtime:
     def __init__(self, run: str) -> None:
         self.run = run
         self._spawner: sync.Channel | None = None
+        self._lock = threading.Lock()
 
     def _ask_spawner(self, message: sync.Message, fds: list[int]) -> None:
         """Send a request over the kept connection; if that spawner has died meanwhile, over a new one."""
-        if self._spawner is not None:
-            try:
-                self._spawner.send(message, fds)
-                return
-            except (BrokenPipeError, ConnectionResetError):
-                self._spawner.close()
-        self._spawner = spawner.connect(self.run)
-        self._spawner.send(message, fds)
+        with self._lock:
+            if self._spawner is not None:
+                try:
+                    self._spawner.send(message, fds)
+                    return
+                except (BrokenPipeError, ConnectionResetError):
+                    self._spawner.close()
+            self._spawner = spawner.connect(self.run)
+            self._spawner.send(message, fds)
 
     def create(self, container_id: str, bundle: str, *, stdin: str = "", trace: int = -1) -> Handle:
         """The spec's `create`: everything is made and the first process waits for `start`.

@@ -86,7 +86,7 @@ def build(spec: Spec, bundle: str, step: list[str]) -> None:
     for number, entry in enumerate(spec["mounts"]):
         if "bind" in entry.get("options", []) or "rbind" in entry.get("options", []):
             step[0] = f"open {entry['source']}"
-            opened[number] = syscalls.open_tree(entry["source"], recursive="rbind" in entry["options"])
+            opened[number] = open_source(entry)
     step[0] = "pivot_root"
     enter_rootfs(target)
     for number, entry in enumerate(spec["mounts"]):
@@ -105,6 +105,22 @@ def build(spec: Spec, bundle: str, step: list[str]) -> None:
     if spec["root"].get("readonly"):
         step[0] = "make the root read-only"
         syscalls.mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+
+
+def open_source(entry: Spec) -> int:
+    """A copy of a bind's source, attached nowhere. With `mountNamespace` the source is looked up in another container's mounts."""
+    namespace = entry.get("mountNamespace")
+    if namespace:
+        own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        other = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(other, syscalls.CLONE_NEWNS)
+        os.close(other)
+    try:
+        return syscalls.open_tree(entry["source"], recursive="rbind" in entry["options"])
+    finally:
+        if namespace:
+            syscalls.setns(own, syscalls.CLONE_NEWNS)
+            os.close(own)
 
 
 def enter_rootfs(rootfs: str) -> None:

@@ -119,6 +119,9 @@ class CgroupV1(v2.Cgroup):
                 continue
         return sorted(found)
 
+    def children(self) -> list[str]:
+        return sorted({name for path in self.paths for name in v2.subdirectories(path)})
+
     def _locate(self, file: str) -> tuple[str, File]:
         if file not in TRANSLATION:
             raise MissingFeature(f"{file} does not exist on cgroup v1", hint="this host's controllers are on cgroup v1; the course's VM has v2")

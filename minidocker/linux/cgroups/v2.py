@@ -89,6 +89,10 @@ class Cgroup:
         finally:
             os.close(fd)
 
+    def children(self) -> list[str]:
+        """The names of the cgroups directly below; [] also when the cgroup is gone."""
+        return subdirectories(self.path)
+
     def remove(self) -> None:
         """Remove the directory; nothing happens if it is gone. SyscallError EBUSY: processes or cgroups are in it."""
         remove_directory(self.path)
@@ -103,6 +107,13 @@ class Cgroup:
             self.kill()
             self.wait_empty()
             self.remove()
+
+
+def subdirectories(path: str) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def make_directory(path: str, *, may_exist: bool = False) -> None:

@@ -1,0 +1,439 @@
+"""One container and what Docker lets you do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from minidocker.engine import bundle, trace
+from minidocker.engine.attachment import Attachment
+from minidocker.engine.options import check_name, parse_signal
+from minidocker.engine.output import Selection, follow, past
+from minidocker.engine.record import ContainerRecord
+from minidocker.errors import ContainerNotFound, WrongStatus
+from minidocker.linux import process
+from minidocker.runtime import lock, log
+from minidocker.runtime.container import KILLED, Exec, Handle
+from minidocker.runtime.monitor import write_json
+
+if TYPE_CHECKING:
+    from minidocker.engine.engine import Engine
+
+_STATUSES = {"creating": "created", "created": "created", "running": "running", "paused": "paused"}
+
+
+class ExecResult(NamedTuple):
+    exit_code: int
+    output: bytes
+    stderr: bytes
+
+
+class Container:
+    """A container of *engine*, made as *record* says. Cheap to make; every question is answered from the present."""
+
+    def __init__(self, engine: Engine, record: ContainerRecord) -> None:
+        self.engine, self.record = engine, record
+        self._created: Handle | None = None  # between the runtime's create (by attach) and its start
+
+    def __repr__(self) -> str:
+        return f"<Container {self.name}>"
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def short_id(self) -> str:
+        return self.record.id[:12]
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def image(self) -> str:
+        return self.record.image
+
+    @property
+    def command(self) -> list[str]:
+        return self.record.args
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.record.labels
+
+    @property
+    def created(self) -> str:
+        return self.record.created
+
+    @property
+    def home(self) -> Path:
+        """The container's directory: the OCI bundle, what it wrote, its log."""
+        return self.engine.paths.containers / self.id
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / log.NAME
+
+    @property
+    def cgroup(self) -> str:
+        """The name of its cgroup, below the mount point of each hierarchy."""
+        return bundle.cgroup_name(self.engine.paths, self.id)
+
+    # -- how it fares --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The OCI state. If its monitor was killed, the truth is written now: what it left is removed, the end is 137."""
+        state = self.engine.runtime.state(self.id, str(self.home))
+        if state["status"] == "stopped" and os.path.exists(f"{self.engine.paths.run_containers}/{self.id}"):
+            self._settle()
+        return state
+
+    def _settle(self) -> None:
+        """Finish what a killed monitor could not: kill what is left, and write down the end."""
+        try:
+            held = lock.take(f"{self.home}/lock")
+        except (BlockingIOError, FileNotFoundError):  # started or removed this moment: then there is nothing to settle
+            return
+        try:
+            path = f"{self.engine.paths.run_containers}/{self.id}/state.json"
+            started = ""
+            if os.path.exists(path):
+                started = json.loads(Path(path).read_bytes()).get("startedAt", "")
+            self.engine.runtime.sweep(self.id, self.cgroup)
+            if started and self._end().get("startedAt") != started:
+                end = {"exitCode": KILLED, "startedAt": started, "finishedAt": log.timestamp(time.time_ns())}
+                write_json(f"{self.home}/exit.json", {**end, "error": "the container's monitor was killed"})
+        finally:
+            os.close(held)
+
+    def _end(self) -> dict[str, Any]:
+        """exit.json, {} if it has not ended yet."""
+        try:
+            content = (self.home / "exit.json").read_bytes()
+        except FileNotFoundError:
+            return {}
+        return dict(json.loads(content)) if content else {"exitCode": KILLED, "error": "the machine stopped"}
+
+    @property
+    def status(self) -> str:
+        """created, running, paused, exited; "dead" if its files are gone."""
+        if not self.home.is_dir():
+            return "dead"
+        status = self.state["status"]
+        if status != "stopped":
+            return _STATUSES[status]
+        return "exited" if self._end() else "created"
+
+    @property
+    def pid(self) -> int:
+        """The first process's pid on the host; 0 if none runs."""
+        state = self.state
+        return int(state["pid"]) if state["status"] == "running" else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """None as long as it has not ended."""
+        return None if self.state["status"] == "running" else self._end().get("exitCode")
+
+    @property
+    def error(self) -> str:
+        """Why it ended, if that was not its own doing."""
+        return str(self._end().get("error", ""))
+
+    @property
+    def started_at(self) -> str:
+        """When it was last started, "" if never."""
+        return str(self.state.get("startedAt") or self._end().get("startedAt", ""))
+
+    @property
+    def finished_at(self) -> str:
+        return "" if self.state["status"] == "running" else str(self._end().get("finishedAt", ""))
+
+    def reload(self) -> None:
+        """Read the record again, for a name that was changed elsewhere. ContainerNotFound: it was removed."""
+        self.record = self.engine.store.find(self.id)
+
+    # -- its life ------------------------------------------------------------------------------------------------------
+
+    def _runtime_create(self, *, stdin: str) -> Handle:
+        """The runtime's `create`, with the steps that the spawner's side did as trace records."""
+        if not self.home.is_dir():
+            raise ContainerNotFound(f"No such container: {self.name}")
+        if bundle.joins_others(self.record):
+            bundle.update_namespaces(self.record, self.home, self._running_state)
+        bundle.check_sources(self.record)
+        self._listener = trace.Listener()
+        try:
+            return self.engine.runtime.create(self.id, str(self.home), stdin=stdin, trace=self._listener.fd)
+        except BaseException:
+            self._listener.close()
+            raise
+        finally:
+            self._listener.flush()
+
+    def _running_state(self, name: str) -> dict[str, Any]:
+        state = self.engine.containers.get(name).state
+        if state["status"] != "running":
+            raise WrongStatus(f"cannot join the namespaces of container {name}: it is not running", status=state["status"], needed="running")
+        return state
+
+    def start(self) -> None:
+        """Run it. Running already is fine. SyscallError: a step failed, the command among them (ENOENT, EACCES); it stays created then."""
+        if self._created is None and self.status in ("running", "paused"):
+            return
+        handle, self._created = self._created or self._runtime_create(stdin="open" if self.record.stdin_open else ""), None
+        try:
+            handle.start()
+        finally:
+            self._listener.close()
+            if not handle.attached:
+                handle.close()
+
+    def attach(self, *, stdin: bool = False) -> Attachment:
+        """A connection to its output from now on, and to its stdin if asked. One that is not running is created by the runtime, and waits for `start`.
+
+        WrongStatus: it has ended while we came.
+        """
+        log_size = os.stat(self.log_path).st_size if self.log_path.exists() else 0
+        if self.status in ("running", "paused"):
+            handle = self.engine.runtime.connect(self.id)
+        else:
+            mode = "" if not self.record.stdin_open else "once" if stdin else "open"
+            handle = self._created = self._runtime_create(stdin=mode)
+            if self.record.auto_remove:
+                handle.will_remove()
+        return Attachment(self, handle, log_size, stdin=stdin and self.record.stdin_open)
+
+    def kill(self, signal: str | int = "KILL") -> None:
+        """Send a signal to its first process. WrongStatus: it does not run."""
+        self.engine.runtime.kill(self.id, str(self.home), parse_signal(signal))
+
+    def stop(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
+        """Ask it to end (its stop signal), and kill it after *timeout* seconds (its own by default; -1: never). Not running is fine."""
+        if self.status not in ("running", "paused"):
+            return
+        patience = self.record.stop_timeout if timeout is None else timeout
+        try:
+            handle = self.engine.runtime.connect(self.id)
+        except WrongStatus:
+            return
+        try:
+            self.kill(self.record.stop_signal if signal is None else signal)
+            if handle.wait(None if patience < 0 else patience) is None:
+                self.kill("KILL")
+                handle.wait()
+        except WrongStatus:
+            return  # it ended between two questions
+        finally:
+            handle.close()
+
+    def restart(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
+        """Stop it, and start it again."""
+        self.stop(timeout, signal=signal)
+        self.start()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, as soon as it has ended; 0 for one that was never started, as Docker. TimeoutError after *timeout* seconds."""
+        try:
+            handle = self.engine.runtime.connect(self.id)
+        except WrongStatus:
+            return int(self.exit_code or 0)
+        try:
+            code = handle.wait(timeout)
+        finally:
+            handle.close()
+        if code is None:
+            raise TimeoutError(f"container {self.name} still runs after {timeout} s")
+        return code
+
+    def remove(self, *, force: bool = False) -> None:
+        """Remove it with all it wrote. WrongStatus: it runs, and not *force* (which kills it). ContainerNotFound: it is gone already."""
+        if self._created is not None:
+            self._created.close()
+            self._created = None
+            self._listener.close()
+            self._end_created()
+        while True:
+            if self.status in ("running", "paused"):
+                if not force:
+                    hint = f"stop it first, or use force: minidocker rm -f {self.name}"
+                    raise WrongStatus(f"cannot remove container {self.name!r}: container is running", status="running", needed="stopped", hint=hint)
+                self.stop(0, signal="KILL")
+            try:
+                held = lock.take(f"{self.home}/lock") if self.home.is_dir() else -1
+            except FileNotFoundError:
+                held = -1
+            except BlockingIOError:  # created and waiting, or just ending: its monitor lets go of the lock when it is done
+                self._end_created()
+                continue
+            break
+        try:
+            self.engine.store.find(self.id)  # raises ContainerNotFound for who comes second
+            self.engine.store.remove(self.id)
+            trace.step(f"the container no longer exists: {self.name}")
+            self.engine.runtime.sweep(self.id, self.cgroup)
+            self.engine.remove_home(self.id)
+        finally:
+            if held >= 0:
+                os.close(held)
+
+    def _end_created(self) -> None:
+        """End a first process that still waits for `start`, or wait for one that is just ending."""
+        try:
+            handle = self.engine.runtime.connect(self.id)
+        except WrongStatus:
+            held = lock.take(f"{self.home}/lock", wait=True)  # its monitor is on its way out: wait for that
+            os.close(held)
+            return
+        try:
+            self.kill("KILL")
+            handle.wait()
+        except WrongStatus:
+            return
+        finally:
+            handle.close()
+
+    def rename(self, new_name: str) -> None:
+        """Give it another name. NameInUse; SpecError: not a name."""
+        self.record = self.engine.store.rename(self.record, check_name(new_name))
+
+    # -- its output ----------------------------------------------------------------------------------------------------
+
+    def logs(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: float | None = None,
+        until: float | None = None,
+        tail: int | None = None,
+        timestamps: bool = False,
+    ) -> bytes:
+        """What it has written so far. *since*, *until*: seconds of the epoch; *tail*: only so many lines at the end."""
+        selection = Selection(stdout, stderr, since, until, tail, timestamps)
+        return b"".join(data for _, data in past(log.Reader(str(self.log_path)), selection))
+
+    def follow(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: float | None = None,
+        until: float | None = None,
+        tail: int | None = None,
+        timestamps: bool = False,
+    ) -> Iterator[tuple[str, bytes]]:
+        """As `logs`, as (stream, bytes), and on as it writes, until it ends."""
+        selection = Selection(stdout, stderr, since, until, tail, timestamps)
+        try:
+            handle = self.engine.runtime.connect(self.id)
+        except WrongStatus:
+            yield from past(log.Reader(str(self.log_path)), selection)
+            return
+        try:
+            yield from follow(log.Reader(str(self.log_path)), selection, handle)
+        finally:
+            handle.close()
+
+    # -- more processes in it ------------------------------------------------------------------------------------------
+
+    def exec_start(
+        self,
+        command: list[str],
+        *,
+        stdin: int = -1,
+        stdout: int = -1,
+        stderr: int = -1,
+        tty: bool = False,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: list[str] | None = None,
+        privileged: bool = False,
+        detach: bool = False,
+    ) -> Exec:
+        """Start one more process in it, on the caller's descriptors (-1: /dev/null), or on a terminal of its own (`Exec.fd`).
+
+        With *detach* a terminal's master is closed at once. WrongStatus: it does not run. SyscallError ENOENT, EACCES: the command.
+        """
+        state = self.state
+        if state["status"] != "running":
+            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running", hint=f"minidocker start {self.name}")
+        process_spec = bundle.process_spec(
+            self.record, command, user=user, workdir=workdir, env=env, tty=tty and not detach, privileged=privileged
+        )
+        listener = trace.Listener()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            stdio = (stdin if stdin >= 0 else null, stdout if stdout >= 0 else null, stderr if stderr >= 0 else null)
+            return self.engine.runtime.exec(state, self.cgroup, process_spec, None if process_spec["terminal"] else stdio, trace=listener.fd)
+        finally:
+            os.close(null)
+            listener.close()
+
+    def exec_run(
+        self,
+        command: list[str],
+        *,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: list[str] | None = None,
+        stdin: bytes = b"",
+        privileged: bool = False,
+    ) -> ExecResult:
+        """Run one more process in it to its end. Errors as in `exec_start`."""
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        (in_read, in_write), (out_read, out_write), (err_read, err_write) = pipes
+        try:
+            running = self.exec_start(
+                command, stdin=in_read, stdout=out_write, stderr=err_write, user=user, workdir=workdir, env=env, privileged=privileged
+            )
+        except BaseException:
+            for fd in (in_write, out_read, err_read):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (in_read, out_write, err_write):
+                os.close(fd)
+        results: dict[int, bytes] = {}
+        readers = [threading.Thread(target=lambda fd=fd: results.update({fd: read_all(fd)})) for fd in (out_read, err_read)]
+        for reader in readers:
+            reader.start()
+        feed(in_write, stdin)
+        for reader in readers:
+            reader.join()
+        return ExecResult(running.wait(), results[out_read], results[err_read])
+
+    def top(self) -> list[process.Stat]:
+        """Its processes, with their pids on the host. WrongStatus: it does not run."""
+        from minidocker.linux import cgroups
+
+        if self.pid == 0:
+            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running")
+        return [process.stat(pid) for pid in cgroups.open_cgroup(self.cgroup).pids()]
+
+
+def read_all(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+def feed(fd: int, data: bytes) -> None:
+    """Write all of *data* and close; a reader that does not want it is fine."""
+    try:
+        with open(fd, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+    except BrokenPipeError:
+        return
+
+

@@ -1,0 +1,151 @@
+"""The engine: all containers and images under one name. The one door for the command line, the daemon and the course.
+
+    with Engine() as engine:
+        print(engine.containers.run("busybox", ["echo", "hello"], remove=True))
+
+Several engines with different names share a machine without touching each other. Making one touches nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from minidocker.engine import bundle
+from minidocker.engine.container import Container
+from minidocker.engine.containers import Containers
+from minidocker.engine.images import Images, Removal
+from minidocker.engine.snapshots import Snapshots
+from minidocker.engine.store import Store
+from minidocker.errors import MissingFeature
+from minidocker.linux import cgroups
+from minidocker.paths import DEFAULT_NAME, Paths
+from minidocker.runtime import lock, spawner
+from minidocker.runtime.container import Runtime
+
+
+class Engine:
+    """The engine called *name*. *root* and *run*: where its data and its runtime state are, if not in the usual places."""
+
+    def __init__(self, name: str = DEFAULT_NAME, *, root: str | Path | None = None, run: str | Path | None = None) -> None:
+        self.paths = Paths(name, root, run)
+        if os.geteuid() != 0:
+            raise MissingFeature("minidocker must run as root", hint="use sudo; containers for other users come with a later version")
+        self.store = Store(self.paths.db)
+        self.images = Images(self.paths)
+        self.snapshots = Snapshots(self.paths, self.images)
+        self.runtime = Runtime(str(self.paths.run))
+        self.containers = Containers(self)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything. Containers go on; the spawner leaves by itself when it is idle."""
+        self.runtime.close()
+        self.store.close()
+
+    def shutdown(self) -> None:
+        """As `close`, and end an idle spawner and empty directories now. MinidockerError: containers still run."""
+        self.close()
+        spawner.stop(str(self.paths.run))
+        cgroups.open_cgroup(self.paths.name).remove()
+        shutil.rmtree(self.paths.run, ignore_errors=True)
+
+    def remove_image(self, name: str, *, force: bool = False) -> Removal:
+        """Untag an image, and remove it with its last tag. InUse: a container needs it, and not *force*."""
+        users: dict[str, list[str]] = {}
+        for record in self.store.all():
+            users.setdefault(record.image_id, []).append(record.name)
+        return self.images.remove(name, force=force, used_by=users)
+
+    def remove_home(self, container_id: str) -> None:
+        """Delete a container's directory: what it wrote, its bundle, its log."""
+        self.snapshots.remove(container_id)
+        shutil.rmtree(self.paths.containers / container_id, ignore_errors=True)
+
+    def prune(self) -> dict[str, list[str]]:
+        """Find and remove what killed processes left; a running container is never touched. Returns what was removed, by kind."""
+        known = {record.id for record in self.store.all()}
+        removed = {
+            "containers": self._prune_promised(),
+            "directories": self._prune_directories(known),
+            "cgroups": self._prune_cgroups(known),
+            "layers": [str(path) for path in self.snapshots.prune()],
+            "blobs": [str(path) for path in self.images.blobs.prune_temporaries()],
+        }
+        return {kind: items for kind, items in removed.items() if items}
+
+    def _prune_promised(self) -> list[str]:
+        """Containers whose files are gone, and those that promised to vanish at their end (--rm); the others' states are set right."""
+        gone = []
+        for record in self.store.all():
+            container = Container(self, record)
+            status = container.status
+            if status == "dead":
+                self.store.remove(record.id)
+                gone.append(record.id)
+            elif status == "exited" and record.auto_remove:
+                container.remove()
+                gone.append(record.id)
+        return gone
+
+    def _prune_directories(self, known: set[str]) -> list[str]:
+        """Directories of containers that never came to exist, or whose removal was cut short."""
+        removed = []
+        for place in (self.paths.containers, self.paths.run_containers):
+            for name in sorted(os.listdir(place)) if place.is_dir() else []:
+                if name in known:
+                    continue
+                try:
+                    held = lock.take(f"{self.paths.containers / name}/lock")
+                except BlockingIOError:
+                    continue  # somebody is just making or removing it
+                except FileNotFoundError:
+                    held = -1
+                self.runtime.sweep(name, bundle.cgroup_name(self.paths, name))
+                if (self.paths.containers / name).is_dir():
+                    self.remove_home(name)
+                if held >= 0:
+                    os.close(held)
+                removed.append(str(place / name))
+        return removed
+
+    def _prune_cgroups(self, known: set[str]) -> list[str]:
+        """Cgroups below the engine's own that no living container has."""
+        removed = []
+        for name in cgroups.open_cgroup(self.paths.name).children():
+            held_by = self.paths.containers / name / "lock"
+            if not lock.is_held(str(held_by)):
+                cgroups.open_cgroup(f"{self.paths.name}/{name}").remove_with_processes()
+                removed.append(f"{self.paths.name}/{name}")
+        return removed
+
+    def info(self) -> dict[str, Any]:
+        """What `minidocker info` shows: counts, places, the kernel."""
+        statuses = [container.status for container in self.containers.list(all=True)]
+        system = os.uname()
+        return {
+            "name": self.paths.name,
+            "containers": len(statuses),
+            "running": statuses.count("running"),
+            "paused": statuses.count("paused"),
+            "stopped": len(statuses) - statuses.count("running") - statuses.count("paused"),
+            "images": len(self.images.list()),
+            "root": str(self.paths.root),
+            "run": str(self.paths.run),
+            "storage_driver": "overlay",
+            "cgroup_mode": cgroups.mode(),
+            "kernel_version": system.release,
+            "architecture": system.machine,
+            "host": system.nodename,
+            "cpus": os.cpu_count() or 1,
+            "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        }
+
+
