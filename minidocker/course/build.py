@@ -124,12 +124,13 @@ def number_cells(notebook: NotebookNode) -> None:
 
 def execute(notebook: NotebookNode) -> None:
     """Run all cells in order in a fresh kernel. CellExecutionError: a cell raised that is not tagged raises-exception."""
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     NotebookClient(
         notebook,
+        km=AsyncKernelManager(kernel_name="python3", transport="ipc"),  # sockets in a private directory instead of TCP ports
         timeout=60,
-        kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         record_timing=False,
         store_widget_state=False,

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from minidocker.course import ending
 from minidocker.errors import MinidockerError
 
 MAIN = Path(__file__).with_name("child_main.py")
@@ -170,10 +171,9 @@ class Child:
         self._close()
 
     def end(self) -> None:
-        """Kill the child and all that it started in its session's process group. Safe to call twice."""
-        if self.alive or self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago; wait() collects it
-                os.killpg(self.pid, signal.SIGKILL)
+        """Kill the child and all that is in its session, and wait until they are gone. Safe to call twice."""
+        if self._pidfd >= 0:
+            ending.kill_all(lambda: ending.in_session(self.pid))
             self._process.wait()
         self._close()
 

@@ -10,12 +10,11 @@ Interface: find(name) -> [Leftover], sweep(name), directories(name).
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from minidocker.course import ending
 from minidocker.errors import SyscallError
 from minidocker.linux import mounts, process, syscalls
 
@@ -110,36 +109,12 @@ def links(name: str) -> list[Leftover]:
 
 def sweep(name: str) -> None:
     """Remove all that is left of the lesson, from processes down to directories."""
-    pidfds = []
-    for left in processes(name):
-        try:
-            pidfds.append(os.pidfd_open(left.pid))
-            os.kill(left.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    wait_for(pidfds)
+    ending.kill_all(lambda: [left.pid for left in processes(name)])
     for left in mounted(name):
         syscalls.umount2(left.name, syscalls.MNT_DETACH)
     for directory in cgroup_directories(name):
         directory.rmdir()
     remove_directories(name)
-
-
-def wait_for(pidfds: list[int]) -> None:
-    """Wait until the processes behind *pidfds* are gone (they were killed: five seconds is for a busy machine)."""
-    poll = select.poll()
-    for pidfd in pidfds:
-        poll.register(pidfd, select.POLLIN)
-    waiting = set(pidfds)
-    while waiting:
-        ended = poll.poll(5000)
-        if not ended:
-            break
-        for pidfd, _ in ended:
-            poll.unregister(pidfd)
-            waiting.discard(pidfd)
-    for pidfd in pidfds:
-        os.close(pidfd)
 
 
 def remove_directories(name: str) -> None:
