@@ -1,7 +1,9 @@
 """Uncompressed bytes of a stream, whatever it is: gzip, zstd or plain.
 
-source = Decompressed(stream)
-source.read(n) ...; source.diff_id, source.size      # of what was read so far
+    source = Decompressed(stream)
+    source.read(n); source.diff_id; source.size      # the last two are of what was read so far
+
+The hash is taken on the way, so that a layer is read once. gzip(1), zstd(1).
 """
 
 from __future__ import annotations

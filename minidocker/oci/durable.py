@@ -1,8 +1,10 @@
 """Files that several processes share and that a killed process or a power cut must not leave half-made.
 
-with locked(path, fcntl.LOCK_EX): ...      # flock(2): the kernel lets go when the holder dies, however it dies
-replace(path, content)                     # rename(2): a reader sees the old content or the new, never a part
-make_directory(path); sync_directory(path); write_all(fd, content)
+    with locked(path, fcntl.LOCK_EX): ...      # the kernel lets go when the holder dies, however it dies
+    replace(path, content)                     # a reader sees the old content or the new, never a part
+    make_directory(path); sync_directory(path); write_all(fd, content)
+
+flock(2), rename(2), fsync(2).
 """
 
 from __future__ import annotations
