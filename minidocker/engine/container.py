@@ -331,12 +331,15 @@ class Container:
         until: float | None = None,
         tail: int | None = None,
         timestamps: bool = False,
+        wait: bool = True,
     ) -> Iterator[tuple[str, bytes]]:
-        """As `logs`, as (stream, bytes), and on as it writes, until it ends."""
+        """As `logs`, as (stream, bytes), and on as it writes, until it ends; without *wait* only what is there."""
         selection = Selection(stdout, stderr, since, until, tail, timestamps)
         try:
-            handle = self.engine.runtime.connect(self.id)
+            handle = self.engine.runtime.connect(self.id) if wait else None
         except WrongStatus:
+            handle = None
+        if handle is None:
             yield from past(log.Reader(str(self.log_path)), selection)
             return
         try:
