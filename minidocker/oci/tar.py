@@ -71,9 +71,9 @@ class TarReader:
     def __iter__(self) -> Iterator[Entry]:
         records: dict[bytes, bytes] = dict(self._globals)
         while (header := self._next_header()) is not None:
-            kind, size = header[156:157], _number(header[124:136])
+            kind = header[156:157]
             if kind in b"xgLK":
-                data = self._extension(size)
+                data = self._extension(_size(header[124:136]))
                 if kind == b"L":
                     records[b"path"] = data.rstrip(b"\0")
                 elif kind == b"K":
@@ -86,6 +86,8 @@ class TarReader:
                 continue
             yield self._entry(header, kind, records)
             records = dict(self._globals)
+        if records != self._globals:
+            raise SpecError("tar archive ends after an extended header")
 
     def copy_to(self, fd: int) -> None:
         """Write the current entry's content to the file *fd*, holes left as holes."""
@@ -138,7 +140,7 @@ class TarReader:
         if entry.kind == "file" and name.endswith(b"/"):
             entry.kind = "dir"  # as tar was before it had a type for directories
         entry.xattrs = {os.fsdecode(key.removeprefix(XATTR)): value for key, value in records.items() if key.startswith(XATTR)}
-        stored = _decimal(records, b"size", _number(header[124:136]))
+        stored = _decimal(records, b"size", _size(header[124:136]))
         # A size in the header of a link or directory says nothing about content that follows: there is none.
         self._left = stored if entry.kind == "file" else 0
         self._padding = -self._left % BLOCK
@@ -150,7 +152,7 @@ class TarReader:
         """The map of a sparse file, from the place where the GNU format in use has it; None for an ordinary file."""
         if kind == b"S":
             numbers = self._old_gnu_map(header)
-            self._size = _number(header[483:495])
+            self._size = _size(header[483:495])
         elif records.get(b"GNU.sparse.major") == b"1":
             numbers = self._pax_map()
             self._size = _decimal(records, b"GNU.sparse.realsize", 0)
@@ -176,7 +178,7 @@ class TarReader:
         while True:
             for at in range(start, start + 24 * count, 24):
                 if block[at + 12 : at + 13] > b"\0":
-                    numbers += [_number(block[at : at + 12]), _number(block[at + 12 : at + 24])]
+                    numbers += [_size(block[at : at + 12]), _size(block[at + 12 : at + 24])]
             if not more:
                 return numbers
             if len(numbers) * 12 > _LONGEST_HEADER:
@@ -236,6 +238,13 @@ def _number(text: bytes) -> int:
     if text.strip(b"01234567"):
         raise SpecError(f"tar header with the malformed number {text!r}")
     return int(text or b"0", 8)
+
+
+def _size(text: bytes) -> int:
+    size = _number(text)
+    if size < 0:
+        raise SpecError(f"tar header with the negative size {size}")
+    return size
 
 
 def _digits(text: bytes) -> int:
