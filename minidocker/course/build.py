@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -127,15 +128,16 @@ def execute(notebook: NotebookNode) -> None:
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    NotebookClient(
-        notebook,
-        km=AsyncKernelManager(kernel_name="python3", transport="ipc"),  # sockets in a private directory instead of TCP ports
-        timeout=60,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-        record_timing=False,
-        store_widget_state=False,
-        coalesce_streams=True,
-    ).execute()
+    with tempfile.TemporaryDirectory() as private:  # for the kernel's sockets: without a full path they would be looked for in two places
+        NotebookClient(
+            notebook,
+            km=AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=f"{private}/kernel.json"),
+            timeout=60,
+            resources={"metadata": {"path": str(NOTEBOOKS)}},
+            record_timing=False,
+            store_widget_state=False,
+            coalesce_streams=True,
+        ).execute()
 
 
 def tidy(notebook: NotebookNode) -> None:
