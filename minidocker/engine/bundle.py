@@ -180,5 +180,5 @@ def host_file(path: str) -> str:
 
 def auto_remove_hook(paths: Paths, container_id: str) -> dict[str, Any]:
     """An OCI poststop hook that removes a detached --rm container: the monitor runs it, whatever became of everybody else."""
-    arguments = ["minidocker-autoremove", "-m", "minidocker.engine.autoremove", paths.name, str(paths.root), str(paths.run), container_id]
+    arguments = [sys.executable, "-m", "minidocker.engine.autoremove", paths.name, str(paths.root), str(paths.run), container_id]
     return {"path": sys.executable, "args": arguments, "env": [f"PYTHONPATH={os.pathsep.join(path for path in sys.path if path)}"]}
