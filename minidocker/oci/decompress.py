@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import zstandard
 
@@ -20,6 +20,7 @@ from minidocker.errors import SpecError
 from minidocker.oci.blobs import Readable
 
 _CHUNK = 1 << 20
+_PIECE = 2 << 10  # decompressed at a time; 4 bytes of zstd can mean 128 KiB, so this means 64 MiB at the worst
 
 
 class Decompressed(io.RawIOBase):
@@ -28,12 +29,11 @@ class Decompressed(io.RawIOBase):
     def __init__(self, stream: Readable) -> None:
         source = io.BufferedReader(_Raw(stream), _CHUNK)
         start = source.peek(4)[:4]
-        self._stream: io.BufferedIOBase | BinaryIO = source
+        self._stream: io.BufferedIOBase = source
         if start.startswith(b"\x1f\x8b"):
             self._stream = gzip.GzipFile(fileobj=source, mode="rb")
         elif start == b"\x28\xb5\x2f\xfd":
-            reader = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, source), read_across_frames=True)
-            self._stream = cast(BinaryIO, reader)
+            self._stream = io.BufferedReader(_Zstd(source), _CHUNK)
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -54,6 +54,33 @@ class Decompressed(io.RawIOBase):
     def diff_id(self) -> str:
         """The digest of all that was read."""
         return "sha256:" + self._hash.hexdigest()
+
+
+class _Zstd(io.RawIOBase):
+    """Decompresses zstd frames. zstandard's own reader takes a frame that is cut off for a whole one."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._rest = b""  # read, but of the next frame
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._ready:
+            piece = self._rest or self._source.read(_PIECE)
+            if not piece and self._frame is None:
+                return 0
+            if not piece:
+                raise EOFError("it ends in the middle")
+            frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._ready = memoryview(frame.decompress(piece))
+            self._rest, self._frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+        chunk, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 class _Raw(io.RawIOBase):

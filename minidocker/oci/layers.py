@@ -57,7 +57,10 @@ def unpack(stream: Readable, target: str | Path) -> Unpacked:
 
     Must be root. SpecError: the archive is broken or hostile, with the entry's name. SyscallError: the host cannot (ENOSPC, EPERM)."""
     source = Decompressed(stream)
-    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno or 0, str(target), step="unpack layer") from error
     try:
         count = _Unpacker(root).run(TarReader(io.BufferedReader(source, CHUNK)))
         while source.read(CHUNK):
@@ -120,6 +123,7 @@ class _Unpacker:
         elif not parts:
             raise SpecError(f"layer entry {entry} would replace the root directory")
         else:
+            self._times.pop(parts, None)  # in case an earlier entry made a directory of this name
             self._make(self._directory(parts[:-1]), name, entry, reader)
 
     def _whiteout(self, parent: int, name: bytes) -> None:
@@ -175,12 +179,12 @@ class _Unpacker:
 
     def _hard_link(self, parent: int, name: bytes, entry: Entry) -> None:
         *source_parts, source = _parts(entry.link) or (b".",)
-        self._doing = f"link to {os.fsdecode(entry.link)!r}"
+        self._doing = "link"
         source_parent = open_directory(self._root, tuple(source_parts))
         try:
             old, new = _lstat(source_parent, source), _lstat(parent, name)
-            if old is None:
-                raise SpecError(f"layer entry {entry} is a hard link to {os.fsdecode(entry.link)!r}, which the layer does not have")
+            if old is None or stat.S_ISDIR(old.st_mode):
+                raise SpecError(f"layer entry {entry} is a hard link to {Entry(entry.link)}, which is no file of the layer")
             if new is not None and (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino):
                 return  # the link is there already
             self._clear(parent, name)
