@@ -76,7 +76,7 @@ def busybox_layer(binary: bytes, applets: Iterable[str]) -> bytes:
         if path == "linuxrc":
             continue  # only an initial ramdisk runs this, from its root directory
         directory = posixpath.dirname(path)
-        if directory not in entries or ".." in path or path.endswith("/"):
+        if not directory or directory not in entries or ".." in path or path.endswith("/"):
             raise SpecError(f"busybox wants a link at the odd place {path[:100]!r}")
         entries[path] = Entry(path.encode(), "symlink", 0o777, link=posixpath.relpath("bin/busybox", directory).encode()), b""
     entries["bin/busybox"] = Entry(b"bin/busybox", mode=0o755, size=len(binary)), binary

@@ -55,8 +55,9 @@ class Layout:
             entries = self.index()
             before = list(entries)
             yield entries
-            if entries != before or not (self.root / "oci-layout").exists():
+            if not (self.root / "oci-layout").exists():
                 replace(self.root / "oci-layout", _MARK)
+            if entries != before or not (self.root / "index.json").exists():
                 replace(self.root / "index.json", spec.encode(spec.Index(manifests=entries)))
 
     @contextlib.contextmanager
