@@ -33,14 +33,17 @@ lab.figure("idea")
 # notebook and ask for the parent's parent until there is none.
 
 # %%
-pid, names, numbers = "self", [], []
-while pid != "0":
-    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+import os
+
+notebook = parent = os.getpid()
+names = []
+while parent != 0:
+    pid = parent
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
     names.append(status["Name"])
-    numbers.append(status["Pid"])
-    pid = status["PPid"]
+    parent = int(status["PPid"])
 lab.host(" <- ".join(names))
-print("the last one is pid", numbers[-1], "and its parent is", pid)
+print("the last one is pid", pid, "and its parent is", parent)
 
 # %% [markdown]
 # What happened: you climbed to the root. Number 1 is the first program that the kernel started; everything else descends from it. Its parent is 0, which
@@ -133,15 +136,13 @@ predict(
 )
 
 # %% [markdown]
-# It looks for the notebook there, tries to send it a signal, mounts a `/proc` of its own and looks again. (Its mounts are private, so only it gets
-# the new `/proc`: lesson 04.)
+# It looks for the notebook there (its number is handed over), tries to send it a signal, mounts a `/proc` of its own and looks again. The mounts
+# are made private first, so that nobody else gets this `/proc`: lesson 04.
 
 # %%
-# %%child
+# %%child notebook
 import os
 from minidocker.linux import syscalls
-
-notebook = os.getppid()
 syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
 syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
 if os.fork() == 0:
@@ -175,7 +176,7 @@ predict(
 # `wait_for_end` uses a **pidfd**, a file descriptor that becomes readable when its process ends; see `pidfd_open(2)`.
 
 # %%
-import os, select, signal
+import select, signal
 
 def wait_for_end(pid, seconds):
     fd = os.pidfd_open(pid)
