@@ -60,13 +60,25 @@ def info(door: Door, layout: str) -> None:
 
 @verb("doctor", examples=["doctor", "doctor --json"])
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-def doctor(as_json: bool) -> int:
+@pass_door
+def doctor(door: Door, as_json: bool) -> int:
     """Say what this host can do for the engine and the lessons, what is missing, and how to get it. Exit code 1: the engine cannot run."""
     from minidocker.engine import doctor as engine_doctor
+    from minidocker.paths import Paths
 
-    findings = engine_doctor.examine()
-    click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2) if as_json else engine_doctor.table(findings))
-    return 1 if any(finding.needed and not finding.found for finding in findings) else 0
+    findings = engine_doctor.examine(Paths(door.name, door.root))
+    able = engine_doctor.can_run(findings)
+    if as_json:
+        click.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
+    else:
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            verdict = "ok" if finding.ok else "NEEDED" if finding.required else "missing"
+            click.echo(f"{verdict:<8} {finding.name:<{width}}  {finding.detail}")
+            if not finding.ok:
+                click.echo(f"{'':<{width + 11}}{finding.needed_by} loses: {finding.lost}\n{'':<{width + 11}}to get it: {finding.fix}")
+        click.echo("The engine can run on this host." if able else "The engine cannot run on this host.")
+    return 0 if able else 1
 
 
 @verb("setup", examples=["system setup"])

@@ -153,4 +153,5 @@ def test_a_probe_that_hangs_or_dies_is_an_answer() -> None:
         "print(probes.attempt(lambda root: os.kill(os.getpid(), 9), Path('/')))"
     )
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=20).stdout.splitlines()
-    assert told == [str((False, text)) for text in ("no answer within 1 seconds", "the attempt ended with code 7", "the attempt ended with code -9")]
+    endings = ("no answer within 1 seconds", "the attempt ended with code 7", "the attempt ended with code -9")
+    assert told == [str((False, text)) for text in endings]
