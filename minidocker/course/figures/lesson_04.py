@@ -7,29 +7,31 @@ def idea() -> Picture:
     """The subject's picture: several virtual roots in one tree."""
     drawing = Diagram(11, 5.6)
     drawing.box(0, 0, 7.4, 5.6, 'one tree of files: "/" of the host', kind="host")
-    drawing.box(1.9, 0.2, 2.6, 2.75, '"/" of red', kind="container")
-    drawing.box(4.6, 0.2, 2.6, 2.75, '"/" of green', kind="container")
+    for left, name in ((1.9, "web"), (4.6, "db")):
+        drawing.box(left, 0.2, 2.6, 2.75, kind="container")
+        drawing.text(left + 1.3, 0.5, f'"/" of {name}', bold=True)
     places = {
-        "/": (3.3, 4.3), "bin": (0.9, 3.2), "srv": (4.1, 3.2), "red": (2.7, 1.65), "green": (5.4, 1.65),
-        "etc": (2.0, 0.4), "bin ": (3.25, 0.4), "etc ": (4.7, 0.4), "bin  ": (5.95, 0.4),
+        "/": (3.3, 4.3), "bin": (0.9, 3.15), "srv": (4.05, 3.15), "web": (2.7, 1.95), "db": (5.4, 1.95),
+        "etc": (2.0, 0.8), "bin ": (3.25, 0.8), "etc ": (4.7, 0.8), "bin  ": (5.95, 0.8),
     }  # fmt: skip
-    edges = [("/", "bin"), ("/", "srv"), ("srv", "red"), ("srv", "green"), ("red", "etc"), ("red", "bin "), ("green", "etc "), ("green", "bin  ")]
+    edges = [("/", "bin"), ("/", "srv"), ("srv", "web"), ("srv", "db"), ("web", "etc"), ("web", "bin "), ("db", "etc "), ("db", "bin  ")]
     for above, below in edges:
         (x, y), (lower_x, lower_y) = places[above], places[below]
-        drawing.line((x + 0.5, y + 0.05), (lower_x + 0.5, lower_y + 0.6))
+        drawing.line((x + 0.55, y + 0.05), (lower_x + 0.55, lower_y + 0.6))
     for name, (x, y) in places.items():
         drawing.box(x, y, 1.1, 0.65, name.strip(), kind="container" if y < 2 else "host")
-    for y, kind, who, says in ((4.2, "host", "shell", "/srv/red/etc"), (2.2, "container", "app in red", "/etc"), (0.4, "container", "app in green", "/etc")):
-        drawing.box(8.2, y, 2.8, 0.8, f"{who}: {says}", kind=kind)
+    apps = ((4.2, "host", "a shell: /srv/web/etc"), (2.4, "container", "app in web: /etc"), (0.6, "container", "app in db: /etc"))
+    for y, kind, path in apps:
+        drawing.box(8.2, y, 2.8, 0.8, path, kind=kind)
     drawing.arrow((8.2, 4.6), (4.4, 4.62))
-    drawing.arrow((8.2, 2.6), (3.8, 2.05), curve=0.1)
-    drawing.arrow((8.2, 0.8), (6.5, 1.75), curve=-0.25)
-    drawing.text(9.6, 5.35, 'where "/" begins', bold=True)
+    drawing.arrow((8.2, 2.8), (3.8, 2.4), curve=0.12)
+    drawing.arrow((8.2, 1.0), (6.5, 2.1), curve=-0.2)
+    drawing.text(9.6, 5.3, 'where "/" begins', bold=True)
     return drawing.picture(
         "one tree of files, three processes, three places where / begins\n"
-        "the host's shell begins at the top: /srv/red/etc is one of its paths\n"
-        "the app in red begins at srv/red: the same directory is its /etc\n"
-        "the app in green begins at srv/green: its /etc is another directory"
+        "a shell on the host begins at the top: /srv/web/etc is one of its paths\n"
+        "the app in web begins at srv/web: the same directory is its /etc\n"
+        "the app in db begins at srv/db: its /etc is another directory"
     )
 
 
