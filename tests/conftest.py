@@ -11,6 +11,7 @@ runs on one worker; apart from that a file's tests stay together.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
@@ -108,12 +109,14 @@ def remove_engine(name: str) -> None:
     """End what an engine runs and remove all it has. Containers go by the engine's own ways: what those miss is a leak, and is reported."""
     from minidocker.engine.engine import Engine
 
-    with Engine(name) as engine:
+    engine = Engine(name)
+    try:
         for container in engine.containers.list(all=True):
             container.remove(force=True)
         engine.shutdown()
-    shutil.rmtree(engine.paths.root, ignore_errors=True)
-    shutil.rmtree(engine.paths.run, ignore_errors=True)
+    finally:
+        shutil.rmtree(engine.paths.root, ignore_errors=True)
+        shutil.rmtree(engine.paths.run, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -142,18 +145,15 @@ def engine_name(base_store: Path) -> Iterator[str]:
 def make_engine(base_store: Path) -> Iterator[Callable[[], Engine]]:
     from minidocker.engine.engine import Engine
 
-    made: list[Engine] = []
+    with contextlib.ExitStack() as stack:
 
-    def make() -> Engine:
-        name = new_name()
-        seed(name, base_store)
-        made.append(Engine(name))
-        return made[-1]
+        def make() -> Engine:
+            name = new_name()
+            seed(name, base_store)
+            stack.callback(remove_engine, name)
+            return stack.enter_context(Engine(name))
 
-    yield make
-    for engine in made:
-        engine.close()
-        remove_engine(engine.paths.name)
+        yield make
 
 
 @pytest.fixture
