@@ -128,16 +128,14 @@ def execute(notebook: NotebookNode) -> None:
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    with tempfile.TemporaryDirectory() as private:  # for the kernel's sockets: without a full path they would be looked for in two places
-        NotebookClient(
-            notebook,
-            km=AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=f"{private}/kernel.json"),
-            timeout=60,
-            resources={"metadata": {"path": str(NOTEBOOKS)}},
-            record_timing=False,
-            store_widget_state=False,
-            coalesce_streams=True,
-        ).execute()
+    with tempfile.TemporaryDirectory() as private:  # the kernel's sockets: only we may reach it, which TCP ports could not promise
+        manager = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=f"{private}/kernel.json", ip=f"{private}/kernel"
+        )
+        client = NotebookClient(notebook, km=manager, timeout=60, startup_timeout=20, resources={"metadata": {"path": str(NOTEBOOKS)}})
+        client.record_timing = client.store_widget_state = False
+        client.coalesce_streams = True
+        client.execute()
 
 
 def tidy(notebook: NotebookNode) -> None:
