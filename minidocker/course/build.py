@@ -125,14 +125,13 @@ def number_cells(notebook: NotebookNode) -> None:
 
 def execute(notebook: NotebookNode) -> None:
     """Run all cells in order in a fresh kernel. CellExecutionError: a cell raised that is not tagged raises-exception."""
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     with tempfile.TemporaryDirectory() as private:  # the kernel's sockets: only we may reach it, which TCP ports could not promise
-        manager = AsyncKernelManager(
-            kernel_name="python3", transport="ipc", connection_file=f"{private}/kernel.json", ip=f"{private}/kernel"
-        )
-        client = NotebookClient(notebook, km=manager, timeout=60, startup_timeout=20, resources={"metadata": {"path": str(NOTEBOOKS)}})
+        where = {"transport": "ipc", "connection_file": f"{private}/kernel.json", "ip": f"{private}/kernel"}
+        client = NotebookClient(notebook, timeout=60, startup_timeout=20, kernel_name="python3", config=Config({"KernelManager": where}))
+        client.resources = {"metadata": {"path": str(NOTEBOOKS)}}
         client.record_timing = client.store_widget_state = False
         client.coalesce_streams = True
         client.execute()
