@@ -27,7 +27,7 @@ setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/
 	@$(BIN)/minidocker system setup
 
 demo: setup  ## one container with a memory limit, and what each kernel feature did for it
-	@$(BIN)/python -m minidocker.cli.demo
+	@$(BIN)/minidocker demo
 
 notebooks: setup  ## run every lesson on the live kernel and compare its outputs (nbval)
 	@$(PYTEST) tests/notebooks
