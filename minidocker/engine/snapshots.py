@@ -107,7 +107,10 @@ class Snapshots:
                 for name in sorted(os.listdir(self._layers)):
                     match = _LAYER.fullmatch(name)
                     if match and (match[2] or match[1] not in needed):
-                        remove_tree(self._layers / name)
+                        # Not under its own name: if we die in the middle, what is left must not pass for a layer.
+                        going = self._temporary(match[1]) if not match[2] else self._layers / name
+                        os.rename(self._layers / name, going)
+                        remove_tree(going)
                         removed.append(str(self._layers / name))
                     elif _LOCK.fullmatch(name):
                         (self._layers / name).unlink(missing_ok=True)
@@ -131,7 +134,7 @@ class Snapshots:
         with locked(final.with_name(final.name + ".lock"), fcntl.LOCK_EX):
             if final.is_dir():
                 return
-            temporary = final.with_name(f"{final.name}.tmp-{os.urandom(4).hex()}")
+            temporary = self._temporary(final.name)
             temporary.mkdir()
             temporary.chmod(0o755)  # whatever the umask: others than root live in there
             try:
@@ -146,6 +149,9 @@ class Snapshots:
                 raise
             sync_directory(self._layers)
             final.with_name(final.name + ".lock").unlink()
+
+    def _temporary(self, name: str) -> Path:
+        return self._layers / f"{name}.tmp-{os.urandom(4).hex()}"
 
     def _home(self, container_id: str) -> Path:
         if not _ID.fullmatch(container_id):
@@ -162,6 +168,8 @@ def remove_tree(path: str | Path) -> None:
         top = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise SyscallError("open", error.errno or 0, path, step="remove tree") from error
     try:
         number, prefix = 0, f".removing-{os.urandom(8).hex()}-"
         pending = _empty(top)
