@@ -57,7 +57,7 @@ class Child:
         environment = os.environ | ({"MINIDOCKER_LESSON": tag} if tag else {})
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-u", str(MAIN), str(theirs.fileno())],
+                [sys.executable, "-P", str(MAIN), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

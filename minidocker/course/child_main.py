@@ -6,6 +6,7 @@ unshare(2), setns(2) and fork(2) do here what the man pages say. One JSON line e
 
 from __future__ import annotations
 
+import io
 import json
 import linecache
 import os
@@ -65,6 +66,11 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(control.fileno(), False)  # an exec'd program must not hold it: its end tells the notebook
     owner = os.getpid()
+    # A line is one write, so that the lines of several processes do not mix; and a fork does not inherit half of one.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+            os.register_at_fork(before=stream.flush)
     sys.argv = ["child"]
     space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     with control.makefile("r", encoding="utf-8") as requests:
