@@ -15,7 +15,7 @@ from minidocker.cli.options import container_options, engine_options
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
 from minidocker.cli.session import DEFAULT_DETACH_KEYS, DetachKeys
-from minidocker.errors import ImageNotFound, SpecError
+from minidocker.errors import ImageNotFound, MissingFeature, SpecError
 
 if TYPE_CHECKING:
     from minidocker.engine.container import Container
@@ -117,12 +117,17 @@ def _create(engine: Engine, image: str, command: tuple[str, ...], given: dict[st
     """The created container, its id in the cidfile."""
     if given["pull"] not in ("always", "missing", "never"):
         raise SpecError(f'invalid pull option: \'{given["pull"]}\': must be one of "always", "missing" or "never"')
+    if given["pull"] == "always":
+        raise MissingFeature(f"cannot pull {image}: this version has no registry client yet", hint="leave out --pull always")
     options = engine_options(given)
     with _cidfile(given["cidfile"]) as write_id:
         try:
             container = engine.containers.create(image, list(command) or None, **options)
         except ImageNotFound as error:
             raise _not_pulled(error, image, given["pull"]) from error
+        except UnicodeEncodeError as error:
+            bad = error.object.encode("utf-8", "backslashreplace").decode()
+            raise SpecError(f"'{bad[:80]}' is not valid UTF-8", hint="a container's configuration is JSON, which can hold nothing else") from error
         write_id(container.id)
     return container
 

@@ -11,7 +11,7 @@ from minidocker.cli.attach import check_terminal
 from minidocker.cli.options import environment
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
-from minidocker.cli.session import DEFAULT_DETACH_KEYS, Detached, DetachKeys, Session, Terminal, terminal_output
+from minidocker.cli.session import DEFAULT_DETACH_KEYS, Detached, DetachKeys, Session, Terminal, TerminalOutput
 
 if TYPE_CHECKING:
     from minidocker.runtime.container import Exec
@@ -61,11 +61,12 @@ def execute(door: Door, container: str, command: tuple[str, ...], **given: Any) 
 def _with_terminal(process: Exec, keys: DetachKeys, *, stdin: bool) -> int:
     master = process.fd
     assert master is not None
-    session = Session(terminal_output(master, process.wait), stdin=master if stdin else None, keys=keys)
+    output = TerminalOutput(master, process.wait)
+    session = Session(output, stdin=master if stdin else None, keys=keys)
     try:
         with Terminal(master, raw=stdin):
             session.run()
     except Detached:
         failures.note("read escape sequence")
         return 1
-    return process.wait()
+    return output.exit_code()

@@ -207,29 +207,40 @@ class Session:
         return bool(data)
 
 
-def terminal_output(master: int, wait: Callable[[], object]) -> Iterator[tuple[str, bytes]]:
-    """What comes out of a pty until the process that *wait* waits for has ended and everything it wrote has been read.
+class TerminalOutput:
+    """What comes out of a pty until the process that *wait* waits for has ended, and everything it wrote has been read.
 
-    A background child may keep the terminal open for ever, so its end alone would not do.
+    A background child may keep the terminal open for ever, so the terminal's own end would not do.
     """
-    ended, tell = os.pipe2(os.O_CLOEXEC)
 
-    def watch() -> None:
-        wait()
-        os.close(tell)
+    def __init__(self, master: int, wait: Callable[[], int]) -> None:
+        self.master, self.wait = master, wait
+        self.code = 0
+        self.ended, self.tell = os.pipe2(os.O_CLOEXEC)
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
 
-    threading.Thread(target=watch, daemon=True).start()
-    poller = select.poll()
-    poller.register(master, select.POLLIN)
-    poller.register(ended, select.POLLIN)
-    while True:
-        ready = [fd for fd, _ in poller.poll()]
-        if master not in ready:
-            return
-        try:
-            data = os.read(master, _CHUNK)
-        except OSError:  # EIO: no process has the terminal any more
-            return
-        if not data:
-            return
-        yield "stdout", data
+    def _watch(self) -> None:
+        self.code = self.wait()
+        os.close(self.tell)
+
+    def exit_code(self) -> int:
+        """The exit code, as soon as there is one."""
+        self.watcher.join()
+        return self.code
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        poller = select.poll()
+        poller.register(self.master, select.POLLIN)
+        poller.register(self.ended, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poller.poll()]
+            if self.master not in ready:
+                return
+            try:
+                data = os.read(self.master, _CHUNK)
+            except OSError:  # EIO: no process has the terminal any more
+                return
+            if not data:
+                return
+            yield "stdout", data
