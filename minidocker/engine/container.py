@@ -93,7 +93,7 @@ class Container:
     def state(self) -> dict[str, Any]:
         """The OCI state. If its monitor was killed, the truth is written now: what it left is removed, the end is 137."""
         state = self.engine.runtime.state(self.id, str(self.home))
-        if state["status"] == "stopped" and os.path.exists(f"{self.engine.paths.run_containers}/{self.id}"):
+        if state["status"] == "stopped" and os.path.exists(self.engine.runtime.state_path(self.id)):
             self._settle()
         return state
 
@@ -104,7 +104,7 @@ class Container:
         except (BlockingIOError, FileNotFoundError):  # started or removed this moment: then there is nothing to settle
             return
         try:
-            path = f"{self.engine.paths.run_containers}/{self.id}/state.json"
+            path = self.engine.runtime.state_path(self.id)
             started = ""
             if os.path.exists(path):
                 started = json.loads(Path(path).read_bytes()).get("startedAt", "")
@@ -164,8 +164,8 @@ class Container:
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
-    def _runtime_create(self, *, stdin: str) -> Handle:
-        """The runtime's `create`, with the steps that the spawner's side did as trace records."""
+    def _runtime_create(self, *, stdin: str, start: bool = False) -> Handle:
+        """The runtime's `create`, and with *start* its `start`; the steps of the monitor and of init become trace records."""
         if not self.home.is_dir():
             raise ContainerNotFound(f"No such container: {self.name}")
         if bundle.joins_others(self.record):
@@ -173,7 +173,7 @@ class Container:
         bundle.check_sources(self.record)
         self._listener = trace.Listener()
         try:
-            return self.engine.runtime.create(self.id, str(self.home), stdin=stdin, trace=self._listener.fd)
+            return self.engine.runtime.create(self.id, str(self.home), stdin=stdin, trace=self._listener.fd, start=start)
         except BaseException:
             self._listener.close()
             raise
@@ -188,30 +188,40 @@ class Container:
 
     def start(self) -> None:
         """Run it. Running already is fine. SyscallError: a step failed, the command among them (ENOENT, EACCES); it stays created then."""
-        if self._created is None and self.status in ("running", "paused"):
-            return
-        handle, self._created = self._created or self._runtime_create(stdin="open" if self.record.stdin_open else ""), None
-        try:
-            handle.start()
-        finally:
-            self._listener.close()
-            if not handle.attached:
-                handle.close()
+        if self._created is not None:  # `attach` has done the runtime's create, and keeps the handle
+            handle, self._created = self._created, None
+            try:
+                handle.start()
+            finally:
+                self._listener.close()
+        elif self.status not in ("running", "paused"):
+            self._start().close()
+
+    def _start(self) -> Handle:
+        handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True)
+        self._listener.close()
+        return handle
+
+    def start_attached(self) -> Attachment:
+        """Run it with us attached to its output from the first byte on, in one step: for who has no input for it."""
+        position = self._log_size()
+        return Attachment(self, self._start(), position, stdin=False)
+
+    def _log_size(self) -> int:
+        return os.stat(self.log_path).st_size if self.log_path.exists() else 0
 
     def attach(self, *, stdin: bool = False) -> Attachment:
         """A connection to its output from now on, and to its stdin if asked. One that is not running is created by the runtime, and waits for `start`.
 
         WrongStatus: it has ended while we came.
         """
-        log_size = os.stat(self.log_path).st_size if self.log_path.exists() else 0
+        position = self._log_size()
         if self.status in ("running", "paused"):
             handle = self.engine.runtime.connect(self.id)
         else:
             mode = "" if not self.record.stdin_open else "once" if stdin else "open"
             handle = self._created = self._runtime_create(stdin=mode)
-            if self.record.auto_remove:
-                handle.will_remove()
-        return Attachment(self, handle, log_size, stdin=stdin and self.record.stdin_open)
+        return Attachment(self, handle, position, stdin=stdin and self.record.stdin_open)
 
     def kill(self, signal: str | int = "KILL") -> None:
         """Send a signal to its first process. WrongStatus: it does not run."""

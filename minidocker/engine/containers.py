@@ -82,13 +82,17 @@ class Containers:
             options["stdin_open"] = True
         container = self.create(image, command, **options)
         try:
-            attachment = None if detach else container.attach(stdin=stdin is not None)
-            container.start()
+            if stdin is not None and not detach:
+                attachment = container.attach(stdin=True)
+                container.start()
+            elif detach:
+                container.start()
+                return container
+            else:
+                attachment = container.start_attached()
         except BaseException:
             container.remove(force=True)
             raise
-        if attachment is None:
-            return container
         with attachment:
             if stdin is not None:
                 attachment.feed(stdin)

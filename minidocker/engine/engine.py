@@ -19,7 +19,7 @@ from minidocker.engine.containers import Containers
 from minidocker.engine.images import Images, Removal
 from minidocker.engine.snapshots import Snapshots
 from minidocker.engine.store import Store
-from minidocker.errors import MissingFeature
+from minidocker.errors import InUse, MissingFeature
 from minidocker.linux import cgroups
 from minidocker.paths import DEFAULT_NAME, Paths
 from minidocker.runtime import lock, spawner
@@ -47,11 +47,13 @@ class Engine:
 
     def close(self) -> None:
         """Let go of everything. Containers go on; the spawner leaves by itself when it is idle."""
-        self.runtime.close()
         self.store.close()
 
     def shutdown(self) -> None:
-        """As `close`, and end an idle spawner and empty directories now. MinidockerError: containers still run."""
+        """As `close`, and end the spawner and remove the runtime directory and the cgroup now. InUse: containers still run."""
+        running = [container.name for container in self.containers.list()]
+        if running:
+            raise InUse(f"{len(running)} containers still run: {', '.join(running[:5])}", hint="stop them first")
         self.close()
         spawner.stop(str(self.paths.run))
         cgroups.open_cgroup(self.paths.name).remove()
@@ -98,22 +100,22 @@ class Engine:
     def _prune_directories(self, known: set[str]) -> list[str]:
         """Directories of containers that never came to exist, or whose removal was cut short."""
         removed = []
-        for place in (self.paths.containers, self.paths.run_containers):
-            for name in sorted(os.listdir(place)) if place.is_dir() else []:
-                if name in known:
-                    continue
-                try:
-                    held = lock.take(f"{self.paths.containers / name}/lock")
-                except BlockingIOError:
-                    continue  # somebody is just making or removing it
-                except FileNotFoundError:
-                    held = -1
-                self.runtime.sweep(name, bundle.cgroup_name(self.paths, name))
-                if (self.paths.containers / name).is_dir():
-                    self.remove_home(name)
-                if held >= 0:
-                    os.close(held)
-                removed.append(str(place / name))
+        homes = names_in(self.paths.containers)
+        for name in sorted(homes | {Path(file).stem.partition(".")[0] for file in names_in(self.paths.run_containers)}):
+            if name in known:
+                continue
+            try:
+                held = lock.take(f"{self.paths.containers / name}/lock")
+            except BlockingIOError:
+                continue  # somebody is just making or removing it
+            except FileNotFoundError:
+                held = -1
+            self.runtime.sweep(name, bundle.cgroup_name(self.paths, name))
+            if name in homes:
+                self.remove_home(name)
+            if held >= 0:
+                os.close(held)
+            removed.append(name)
         return removed
 
     def _prune_cgroups(self, known: set[str]) -> list[str]:
@@ -149,3 +151,5 @@ class Engine:
         }
 
 
+def names_in(directory: Path) -> set[str]:
+    return set(os.listdir(directory)) if directory.is_dir() else set()

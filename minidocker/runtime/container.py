@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import threading
 import time
 
 from minidocker.errors import ContainerNotFound, MinidockerError, SyscallError, WrongStatus
@@ -27,7 +26,6 @@ class Handle:
     def __init__(self, channel: sync.Channel) -> None:
         self.channel = channel
         self.exit_code: int | None = None
-        self.attached = False  # somebody keeps it beyond the start
 
     def _ask(self, message: sync.Message, answer_key: str) -> tuple[sync.Message, list[int]]:
         self.channel.send(message)
@@ -112,45 +110,39 @@ class Exec:
 
 
 class Runtime:
-    """The containers of one engine, by its runtime directory *run* (state lives in run/containers/ID)."""
+    """The containers of one engine, by its runtime directory *run* (state lives in run/containers/ID.json)."""
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self._spawner: sync.Channel | None = None
-        self._lock = threading.Lock()
 
-    def _ask_spawner(self, message: sync.Message, fds: list[int]) -> None:
-        """Send a request over the kept connection; if that spawner has died meanwhile, over a new one."""
-        with self._lock:
-            if self._spawner is not None:
-                try:
-                    self._spawner.send(message, fds)
-                    return
-                except (BrokenPipeError, ConnectionResetError):
-                    self._spawner.close()
-            self._spawner = spawner.connect(self.run)
-            self._spawner.send(message, fds)
-
-    def create(self, container_id: str, bundle: str, *, stdin: str = "", trace: int = -1) -> Handle:
-        """The spec's `create`: everything is made and the first process waits for `start`.
+    def create(self, container_id: str, bundle: str, *, stdin: str = "", trace: int = -1, start: bool = False) -> Handle:
+        """The spec's `create`: everything is made and the first process waits for `start`; with *start* it does not wait.
 
         *bundle*: absolute path of a directory with config.json. *stdin*: "", "once" or "open". *trace*: a descriptor
         that gets each step as a JSON line. SyscallError with the step that failed; WrongStatus: it is running.
         """
-        ours, theirs = sync.pair()
-        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin}
-        with theirs:
-            self._ask_spawner(message, [theirs.fileno()] + ([trace] if trace >= 0 else []))
-        answer, _ = ours.receive()
-        if answer is None:
-            raise MinidockerError("the monitor was killed while it created the container", hint="try again")
-        sync.raise_error(answer)
-        return Handle(ours)
+        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin, "start": start}
+        channel, _, _ = self._ask(message, [trace] if trace >= 0 else [])
+        return Handle(channel)
+
+    def _ask(self, message: sync.Message, fds: list[int]) -> tuple[sync.Channel, sync.Message, list[int]]:
+        """Send a request to a fresh monitor: the connection, its first answer, and what came with that. Raises the error it tells."""
+        channel = spawner.connect(self.run)
+        try:
+            channel.send(message, fds)
+            answer, received = channel.receive()
+            if answer is None:
+                raise MinidockerError("the monitor was killed while it started", hint="try again")
+            sync.raise_error(answer)
+        except BaseException:
+            channel.close()
+            raise
+        return channel, answer, received
 
     def connect(self, container_id: str) -> Handle:
         """A connection to the monitor of a created or running container. WrongStatus: it is neither."""
         try:
-            return Handle(sync.connect(f"{self.run}/containers/{container_id}/monitor.sock"))
+            return Handle(sync.connect(f"{self.run}/containers/{container_id}.sock"))
         except (FileNotFoundError, ConnectionRefusedError):
             raise WrongStatus(f"container {container_id[:12]} is not running", status="stopped", needed="running") from None
 
@@ -165,11 +157,14 @@ class Runtime:
         if not lock.is_held(f"{bundle}/lock"):
             return stopped
         try:
-            with open(f"{self.run}/containers/{container_id}/state.json", encoding="utf-8") as file:
-                state: sync.Message = json.load(file)
+            state: sync.Message = json.loads(monitor.read_file(self.state_path(container_id)))
         except FileNotFoundError:
             return {**stopped, "status": "creating"}  # or just ended: in both cases there is no process to show
         return state
+
+    def state_path(self, container_id: str) -> str:
+        """Where the monitor writes the state. That it is there without a living monitor says that one was killed."""
+        return f"{self.run}/containers/{container_id}.json"
 
     def kill(self, container_id: str, bundle: str, number: int) -> None:
         """The spec's `kill`: send signal *number* to the container's first process. WrongStatus: there is none."""
@@ -206,20 +201,19 @@ class Runtime:
             os.close(held)
 
     def sweep(self, container_id: str, cgroup: str) -> None:
-        """Remove the cgroup, with what is in it, and the runtime directory. The caller holds the container's lock."""
+        """Remove the cgroup, with what is in it, and the files in the runtime directory. The caller holds the container's lock."""
         cgroups.open_cgroup(cgroup.lstrip("/")).remove_with_processes()
-        directory = f"{self.run}/containers/{container_id}"
-        if os.path.isdir(directory):
-            for name in os.listdir(directory):
-                os.unlink(f"{directory}/{name}")
-            os.rmdir(directory)
+        for ending in monitor.ENDINGS:
+            try:
+                os.unlink(f"{self.run}/containers/{container_id}{ending}")
+            except FileNotFoundError:
+                continue
 
     def exec(self, state: sync.Message, cgroup: str, process_spec: sync.Message, stdio: tuple[int, int, int] | None, *, trace: int = -1) -> Exec:
         """Start one more process in the container that *state* describes. *stdio*: its three descriptors, None with a terminal.
 
         SyscallError ENOENT, EACCES: the command; WrongStatus: the container has ended.
         """
-        ours, theirs = sync.pair()
         message = {
             "verb": "exec",
             "pid": state["pid"],
@@ -228,17 +222,5 @@ class Runtime:
             "process": process_spec,
             "traced": trace >= 0,
         }
-        with theirs:
-            self._ask_spawner(message, [theirs.fileno(), *([trace] if trace >= 0 else []), *(stdio or ())])
-        answer, fds = ours.receive()
-        if answer is None:
-            raise MinidockerError("the process that starts commands was killed", hint="try again")
-        sync.raise_error(answer)
-        return Exec(ours, answer["created"], fds[0] if fds else None)
-
-    def close(self) -> None:
-        """Let go of the spawner; it leaves when it is idle."""
-        if self._spawner is not None:
-            self._spawner.close()
-            self._spawner = None
-
+        channel, answer, fds = self._ask(message, [*([trace] if trace >= 0 else []), *(stdio or ())])
+        return Exec(channel, answer["created"], fds[0] if fds else None)

@@ -1,7 +1,7 @@
 """One more process in a running container: join its namespaces and its cgroup, then execve.
 
 Interface: run(message, fds), called by the spawner in a fresh fork; the process's stdio are the caller's own descriptors.
-  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process"}   fds: channel, [trace,] then stdin stdout stderr if no terminal
+  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process"}   fds: [trace,] then stdin stdout stderr if no terminal
   monitor -> creator   {"created": pid}, [pty master]   or {"error": {...}}   ... {"exited": code}
 Man pages: setns(2), nsenter(1). Notebook: 20_life.
 """
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def run(message: sync.Message, fds: list[int]) -> None:
-    """Start the process, answer on fds[0], wait for its end and answer again."""
+def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
+    """Start the process, answer its *creator*, wait for its end and answer again."""
     syscalls.set_process_name("mdexec")
-    creator = sync.from_fd(fds[0])
-    trace = fds[1] if message["traced"] else -1
-    tracing.trace_to(trace, "exec")
-    stdio = fds[2 if message["traced"] else 1 :]
+    tracing.trace_to(fds[0] if message["traced"] else -1, "exec")
+    stdio = fds[1:] if message["traced"] else fds
     try:
         pid, ours = clone_into(message, stdio)
         for fd in stdio:
@@ -52,7 +50,7 @@ def run(message: sync.Message, fds: list[int]) -> None:
 
 
 def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Channel]:
-    """Clone a child that is in the container's PID namespace and cgroup, and tell it to go on."""
+    """Clone a child into the container's PID namespace and cgroup."""
     target = message["pid"]
     pidfd = syscalls.pidfd_open(target)
     try:
@@ -67,25 +65,27 @@ def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Chann
     ours, theirs = sync.pair()
     if "pid" in opened:
         syscalls.setns(opened["pid"], syscalls.CLONE_NEWPID)  # our next child is born there; we stay where we are
-    pid = syscalls.clone3(0)
+    cgroup = cgroups.open_cgroup(message["cgroup"].lstrip("/"))
+    birthplace, entrances = cgroup.birthplace(), cgroup.entrances()
+    pid = syscalls.clone3(0, cgroup_fd=birthplace)
     if pid == 0:
-        join_and_execute(message["process"], theirs, opened, stdio)
+        join_and_execute(message["process"], theirs, opened, entrances, stdio)
     theirs.close()
-    cgroups.open_cgroup(message["cgroup"].lstrip("/")).join(pid)  # before "go", so before any code of the user
-    syscalls.trace(f"put process {pid} into the container's cgroup")
-    ours.send({"go": True})
+    for fd in {*entrances, birthplace} - {-1}:
+        os.close(fd)
     for fd in opened.values():
         os.close(fd)
     return pid, ours
 
 
-def join_and_execute(spec: sync.Message, channel: sync.Channel, opened: dict[str, int], stdio: list[int]) -> NoReturn:
+def join_and_execute(
+    spec: sync.Message, channel: sync.Channel, opened: dict[str, int], entrances: list[int], stdio: list[int]
+) -> NoReturn:
     """In the child: enter the rest of the namespaces and become the command. Errors go to the monitor."""
     code = 126
     try:
-        answer, _ = channel.receive()
-        if answer is None:
-            os._exit(code)
+        cgroups.enter(entrances)  # before any code of the user
+        syscalls.trace("enter the container's cgroup", "echo $$ > .../cgroup.procs")
         os.setsid()
         for name in namespaces.NAMES:  # the user namespace first, the mount namespace last
             if name in opened and name != "pid":

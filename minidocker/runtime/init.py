@@ -13,7 +13,7 @@ import resource
 import signal
 
 from minidocker.errors import SpecError, SyscallError
-from minidocker.linux import capabilities, namespaces, syscalls, terminal
+from minidocker.linux import capabilities, cgroups, namespaces, syscalls, terminal
 from minidocker.linux.process import close_all_except
 from minidocker.runtime import rootfs, sync, tracing
 
@@ -45,20 +45,31 @@ def namespace_plan(spec: sync.Message) -> tuple[list[str], dict[str, int]]:
     return new, joined
 
 
-def run(spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, int], joined: dict[str, int], bundle: str) -> NoReturn:
-    """Be the container's first process. Called in the clone; every error goes to the monitor, and this process ends."""
+def run(
+    spec: sync.Message,
+    channel: sync.Channel,
+    stdio: tuple[int, int, int],
+    joined: dict[str, int],
+    entrances: list[int],
+    bundle: str,
+    *,
+    wait: bool,
+) -> NoReturn:
+    """Be the container's first process. Called in the clone; every error goes to the monitor, and this process ends.
+
+    *wait*: for the monitor's "start" before the execve, as the spec's `create` has it.
+    """
     step = ["start"]
     code = 125
     tracing.renamed("init")
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the monitor is killed, so is the container
-        answer, _ = channel.receive()
-        if answer is None:
-            os._exit(code)
+        step[0] = "enter the cgroup"
+        cgroups.enter(entrances)  # first of all: whatever we do from here on is on the container's account
+        syscalls.trace(f"enter the cgroup {spec['linux']['cgroupsPath']}", f"echo $$ > /sys/fs/cgroup{spec['linux']['cgroupsPath']}/cgroup.procs")
         program = prepare(spec, channel, stdio, joined, bundle, step)
-        answer, _ = channel.receive()  # "start", or the end if the monitor has died
-        if answer is None:
-            os._exit(code)
+        if wait and channel.receive()[0] is None:
+            os._exit(code)  # the monitor has gone, and without it there is no container
         step[0] = "execve"
         become(spec["process"])
         if spec.get("annotations", {}).get(INIT_ANNOTATION):
@@ -81,7 +92,7 @@ def prepare(spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, in
         if name in joined:
             syscalls.setns(joined[name], namespaces.FLAGS[name])
             os.close(joined[name])
-    if "cgroup" in own:  # 2. now that we are in our cgroup it becomes the root of the new cgroup namespace
+    if "cgroup" in own:  # 2. the cgroup that we are in becomes the root of the new cgroup namespace
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
     rootfs.set_clock(spec["linux"].get("timeOffsets"))
     step[0] = "set the host name"
@@ -99,7 +110,6 @@ def prepare(spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, in
     step[0] = "prepare the process"
     set_rlimits(process.get("rlimits", []))
     os.umask(0o022)
-    os.environ.clear()
     program = prepare_process(process)
     channel.send({"ready": True}, fds)
     close_all_except([channel.fileno(), *tracing.kept_fds()])
@@ -136,8 +146,11 @@ def prepare_process(process: sync.Message) -> str:
     """Resolve the user and the command inside the container, and enter the working directory. Returns the program's path."""
     resolve_user(process["user"])
     try:
-        os.makedirs(process["cwd"], exist_ok=True)
-        os.chdir(process["cwd"])
+        try:
+            os.chdir(process["cwd"])
+        except FileNotFoundError:  # made for it, as Docker does
+            os.makedirs(process["cwd"])
+            os.chdir(process["cwd"])
     except OSError as error:
         raise SyscallError("chdir", error.errno or 0, process["cwd"], step="enter the working directory") from error
     return find_program(process["args"][0], environment(process).get("PATH", ""))
@@ -172,10 +185,11 @@ def resolve_user(user: sync.Message) -> None:
 def read_table(path: str, least: int) -> list[list[str]]:
     """The lines of passwd(5) or group(5) as fields; those with too few, or without a number, are passed over."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.rstrip("\n").split(":") for line in file]
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    with open(fd, "rb", buffering=0) as file:
+        rows = [line.split(":") for line in file.read().decode("utf-8", "surrogateescape").split("\n")]
     return [row for row in rows if len(row) >= least and row[2].isdecimal()]
 
 

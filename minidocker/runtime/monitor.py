@@ -14,19 +14,19 @@ import select
 import signal
 import time
 
-from minidocker.errors import MinidockerError, WrongStatus
+from minidocker.errors import MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
 from minidocker.runtime import init, lock, log, sync, tracing
 
 CHUNK = 1 << 16
 OCI_VERSION = "1.2.0"
+ENDINGS = (".sock", ".json", ".json.tmp")  # what a container has in the runtime directory
 
 
-def run(message: sync.Message, fds: list[int]) -> None:
-    """Create the container that *message* names, and stay with it. Answers on the channel fds[0]; traces to fds[1] if given."""
+def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
+    """Create the container that *message* names, answer its *creator*, and stay with it. Traces to fds[0] if given."""
     syscalls.set_process_name("mdmonitor")
-    creator = sync.from_fd(fds[0])
-    tracing.trace_to(fds[1] if len(fds) > 1 else -1, "monitor")
+    tracing.trace_to(fds[0] if fds else -1, "monitor")
     monitor = Monitor(message, creator)
     try:
         monitor.create()
@@ -42,8 +42,9 @@ class Monitor:
     def __init__(self, message: sync.Message, creator: sync.Channel) -> None:
         self.id: str = message["id"]
         self.bundle: str = message["bundle"]
-        self.run_dir = f"{message['run']}/containers/{self.id}"
+        self.run_path = f"{message['run']}/containers/{self.id}"  # with .json: the state, with .sock: our socket
         self.stdin_mode: str = message["stdin"]  # "" none, "once" until the first attached client leaves, "open" for good
+        self.start_at_once: bool = message["start"]
         self.clients: list[sync.Channel] = [creator]
         self.step = "take the lock"
         self.lock = self.pid = self.pidfd = self.stdin = -1
@@ -66,49 +67,75 @@ class Monitor:
             raise WrongStatus(f"container {self.id[:12]} is running", status="running", needed="stopped") from None
         syscalls.trace("lock the container: it is ours")
         self.step = "read config.json"
-        with open(f"{self.bundle}/config.json", encoding="utf-8") as file:
-            spec = json.load(file)
+        spec = json.loads(read_file(f"{self.bundle}/config.json"))
         self.hooks = spec.get("hooks", {}).get("poststop", [])
-        self.step = "make the runtime directory"
-        os.makedirs(self.run_dir, mode=0o711, exist_ok=True)
         self.step = "make the cgroup"
         self.cgroup = cgroups.open_cgroup(spec["linux"]["cgroupsPath"].lstrip("/"))
-        self.cgroup.remove_with_processes()  # what a killed monitor left: we hold its lock, so it is nobody's
-        self.cgroup.create()
+        self.make_cgroup()
         for file, value in spec["linux"].get("resources", {}).get("unified", {}).items():
             self.cgroup.write(file, value)
         self.step = "start the first process"
         self.clone_init(spec)
+        self.step = "make the socket"  # while init is busy with its mounts
+        os.makedirs(os.path.dirname(self.run_path), mode=0o711, exist_ok=True)
+        self.listener = sync.listen(f"{self.run_path}.sock")
         self.step = "write the state"
-        self.write_state("created")
-        self.listener = sync.listen(f"{self.run_dir}/monitor.sock")
-        syscalls.trace("write the state: created")
-        self.clients[0].send({"created": self.pid})
+        if not self.start_at_once:
+            self.write_state("created")
+        self.step = "wait for the first process"
+        self.wait_until_ready()
+        answer: sync.Message = {"created": self.pid}
+        if self.start_at_once:
+            self.step = "start"
+            answer = self.start()
+            sync.raise_error(answer)
+        self.clients[0].send(answer)
+
+    def make_cgroup(self) -> None:
+        """A new cgroup. One that is there was left by a killed monitor: we hold its lock, so it is nobody's."""
+        assert self.cgroup is not None
+        try:
+            self.cgroup.create()
+        except SyscallError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            self.cgroup.remove_with_processes()
+            self.cgroup.create()
 
     def clone_init(self, spec: sync.Message) -> None:
-        """Clone the container's first process into its namespaces, put it into its cgroup, and wait until it is ready."""
+        """Clone the container's first process into its namespaces and its cgroup; it goes to work at once."""
+        assert self.cgroup is not None
         ours, theirs = sync.pair()
         stdio = self.open_stdio(terminal=spec["process"].get("terminal", False))
         new, joined = init.namespace_plan(spec)
         self.own_pid_namespace = "pid" in new
         if "pid" in joined:
             syscalls.setns(joined.pop("pid"), syscalls.CLONE_NEWPID)  # takes effect for our children only
+        birthplace, entrances = self.cgroup.birthplace(), self.cgroup.entrances()
+        flags = namespaces.flags([name for name in new if name not in init.UNSHARED_BY_INIT])
+        self.pid = syscalls.clone3(flags, cgroup_fd=birthplace)
+        if self.pid == 0:
+            init.run(spec, theirs, stdio, joined, entrances, self.bundle, wait=not self.start_at_once)
+        self.pidfd = syscalls.pidfd_open(self.pid)
+        self.pin_mounts()
         if syscalls.tracing():
             names = " ".join(f"--{name}" for name in new)
             syscalls.trace(f"clone with new namespaces: {', '.join(new)}", f"unshare --fork {names}")
-        self.pid = syscalls.clone3(namespaces.flags([name for name in new if name not in init.UNSHARED_BY_INIT]))
-        if self.pid == 0:
-            init.run(spec, theirs, stdio, joined, self.bundle)
-        self.pidfd = syscalls.pidfd_open(self.pid)
         theirs.close()
-        for fd in {*stdio, *joined.values()}:
+        for fd in {*stdio, *joined.values(), *entrances, birthplace} - {-1}:
             os.close(fd)
-        assert self.cgroup is not None
-        self.cgroup.join(self.pid)  # before "go", so before any code of the container
-        syscalls.trace("the process is in its cgroup")
-        ours.send({"go": True})
         self.init_channel = ours
-        answer, fds = ours.receive()
+
+    def pin_mounts(self) -> None:
+        """A mount namespace is taken apart by whoever uses it last. Let that be us, when the end has been told, not the dying process."""
+        try:
+            self.pinned = namespaces.open_namespace(self.pid, "mnt")
+        except SyscallError:  # it has failed already: we shall hear why
+            return
+
+    def wait_until_ready(self) -> None:
+        """Until init has done all but the execve, or tells what failed."""
+        answer, fds = self.init_channel.receive()
         if answer is None:
             raise MinidockerError("the first process ended before it was ready")
         sync.raise_error(answer)
@@ -213,13 +240,16 @@ class Monitor:
         """Let init go on to execve, and tell what came of it: its channel ends exactly when execve has succeeded."""
         if self.started_at:
             return sync.error_message(WrongStatus(f"container {self.id[:12]} is running", status="running", needed="created"), "start")
-        self.init_channel.send({"start": True})
+        if not self.start_at_once:
+            self.init_channel.send({"start": True})
+        started_at = log.timestamp(time.time_ns())
+        self.write_state("running", startedAt=started_at, visible=False)
         answer, _ = self.init_channel.receive()
         if answer is not None:
             return answer
+        os.rename(f"{self.run_path}.json.tmp", f"{self.run_path}.json")
+        self.started_at = started_at
         self.init_channel.close()
-        self.started_at = log.timestamp(time.time_ns())
-        self.write_state("running")
         syscalls.trace("execve has succeeded: running")
         return {"started": self.pid}
 
@@ -255,13 +285,11 @@ class Monitor:
         """Remove the cgroup and the runtime directory."""
         if self.cgroup is not None:
             self.cgroup.remove_with_processes()
-        for name in ("monitor.sock", "state.json"):
+        for ending in ENDINGS:
             try:
-                os.unlink(f"{self.run_dir}/{name}")
+                os.unlink(self.run_path + ending)
             except FileNotFoundError:
                 continue
-        if os.path.isdir(self.run_dir):
-            os.rmdir(self.run_dir)
 
     def run_poststop_hooks(self) -> None:
         """The bundle's poststop hooks, unless a client is there that said it removes the container itself."""
@@ -277,8 +305,8 @@ class Monitor:
             os.close(readable)
             os.waitpid(pid, 0)
 
-    def write_state(self, status: str) -> None:
-        """state.json as the runtime-spec has it ("State"), with the start time that makes the pid unmistakable."""
+    def write_state(self, status: str, *, visible: bool = True, **more: str) -> None:
+        """The runtime-spec's "State", with the start time that makes the pid unmistakable. Not *visible*: under its temporary name."""
         state = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
@@ -287,10 +315,10 @@ class Monitor:
             "bundle": self.bundle,
             "startTime": process.stat(self.pid).start_time,
             "monitorPid": os.getpid(),
+            **more,
         }
-        if self.started_at:
-            state["startedAt"] = self.started_at
-        write_json(f"{self.run_dir}/state.json", state)
+        write_json(f"{self.run_path}.json", state, visible=visible)
+        syscalls.trace(f"write the state: {status}", f"cat {self.run_path}.json")
 
     def write_end(self, code: int) -> None:
         """exit.json in the bundle: how it ended. A container that never started has no end."""
@@ -304,13 +332,25 @@ def exit_code(status: int) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def write_json(path: str, value: object) -> None:
-    """Replace a file in one step: a reader sees the old or the new, never a half."""
+def read_file(path: str) -> bytes:
+    """A whole file. OSError as open(2) has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(fd, 1 << 16):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
+
+
+def write_json(path: str, value: object, *, visible: bool = True) -> None:
+    """Replace a file in one step: a reader sees the old or the new, never a half. Not *visible*: the caller renames it."""
     temporary = f"{path}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, json.dumps(value).encode())
     finally:
         os.close(fd)
-    os.rename(temporary, path)
-
+    if visible:
+        os.rename(temporary, path)

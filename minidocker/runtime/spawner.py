@@ -1,13 +1,16 @@
-"""The spawner: a small, warm, single-threaded process that forks the monitors of one engine.
+"""The spawner: a small, warm, single-threaded process that keeps one spare monitor forked ahead for its engine.
 
-Interface: connect(run) -> Channel to it, started if needed; stop(run).
-Threads and fork do not mix, and Jupyter kernels and daemons have threads: so they ask this process. It keeps few modules
-loaded, since each monitor is a fork of it. It leaves when it has had neither client nor monitor for IDLE seconds.
-Man pages: fork(2), unix(7). Notebook: 20_life.
+Interface: connect(run) -> Channel to a fresh monitor; stop(run).
+Threads and fork do not mix, and Jupyter kernels and daemons have threads: so whoever wants a container connects to the
+spawner's socket. The spare is waiting in accept(2) on it; the connection that it takes is its creator's from then on, and
+the spawner forks the next spare. So a start never waits for a fork. Few modules are loaded here, since each monitor is a
+fork of this process. It leaves when it has had no monitor for IDLE seconds.
+Man pages: fork(2), unix(7), accept(2). Notebook: 20_life.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import select
@@ -15,8 +18,7 @@ import signal
 import socket
 import sys
 
-from minidocker.errors import MinidockerError
-from minidocker.linux import process, syscalls
+from minidocker.linux import cgroups, process, syscalls
 from minidocker.runtime import exec as exec_monitor
 from minidocker.runtime import lock, monitor, sync
 
@@ -24,9 +26,9 @@ IDLE = 10.0  # seconds
 
 
 def connect(run: str) -> sync.Channel:
-    """A channel to the spawner of the engine whose runtime directory is *run*; it is started if there is none.
+    """A connection to a monitor of the engine whose runtime directory is *run*; the spawner is started if there is none.
 
-    The lock makes sure that there is one, and that none leaves while somebody is connecting.
+    The lock makes sure that there is one spawner, and that it does not leave while somebody is connecting.
     """
     os.makedirs(run, mode=0o711, exist_ok=True)
     held = lock.take(f"{run}/spawner.lock", wait=True)
@@ -41,15 +43,12 @@ def connect(run: str) -> sync.Channel:
         os.close(held)
 
 
+@functools.cache
 def socket_path(run: str) -> str:
     """The name carries the age of the code: after an update a new spawner serves, and the old one leaves when it is idle."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    newest = max(
-        entry.stat().st_mtime_ns
-        for room in ("linux", "linux/cgroups", "runtime", ".")
-        for entry in os.scandir(f"{package}/{room}")
-        if entry.name.endswith(".py")
-    )
+    rooms = [f"{package}/{room}" for room in ("linux", "linux/cgroups", "runtime", ".")]
+    newest = max(entry.stat().st_mtime_ns for room in rooms for entry in os.scandir(room) if entry.name.endswith(".py"))
     return f"{run}/spawner.{newest:x}.sock"
 
 
@@ -78,6 +77,7 @@ def serve(run: str, path: str) -> None:
     """The spawner's life. Called in the new process only, with the listening socket as descriptor 0."""
     os.chdir("/")
     listener = socket.socket(fileno=os.dup(0))  # dup: closed on exec from here on
+    listener.setblocking(False)
     os.dup2(1, 0)
     syscalls.set_process_name("mdspawner")
     os.umask(0o022)
@@ -85,6 +85,7 @@ def serve(run: str, path: str) -> None:
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    cgroups.layout()  # every fork inherits the answer: inside a container's own mounts it could not be found
     gc.collect()
     gc.freeze()  # monitors share these pages with us: the collector must not write to them
     gc.disable()
@@ -94,30 +95,29 @@ def serve(run: str, path: str) -> None:
 class Spawner:
     def __init__(self, listener: socket.socket, wake: int, run: str, path: str) -> None:
         self.listener, self.wake, self.run, self.path = listener, wake, run, path
-        self.clients: dict[int, sync.Channel] = {}
         self.monitors: set[int] = set()
-        self.poller = select.poll()
-        self.poller.register(listener, select.POLLIN)
-        self.poller.register(wake, select.POLLIN)
+        self.fork_spare()
+
+    def fork_spare(self) -> None:
+        """Fork the monitor of the next container; it tells us when it has been taken."""
+        self.to_spare, theirs = sync.pair()
+        self.spare = os.fork()
+        if self.spare == 0:
+            become_spare(self.listener, theirs)
+        theirs.close()
 
     def loop(self) -> None:
         while True:
-            idle = not self.clients and not self.monitors
-            events = self.poller.poll(IDLE * 1000 if idle else None)
+            poller = select.poll()
+            for fd in (self.wake, self.to_spare.fileno()):
+                poller.register(fd, select.POLLIN)
+            events = [fd for fd, _ in poller.poll(None if self.monitors else IDLE * 1000)]
+            if self.wake in events:
+                self.reap()
+            if self.to_spare.fileno() in events:
+                self.hear_spare()
             if not events and self.leave():
                 return
-            for fd, _ in events:
-                if fd == self.wake:
-                    self.reap()
-                elif fd == self.listener.fileno():
-                    self.accept()
-                elif fd in self.clients:
-                    self.answer(self.clients[fd])
-
-    def accept(self) -> None:
-        connection, _ = self.listener.accept()
-        self.clients[connection.fileno()] = sync.Channel(connection)
-        self.poller.register(connection, select.POLLIN)
 
     def reap(self) -> None:
         os.read(self.wake, 4096)
@@ -125,27 +125,21 @@ class Spawner:
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
                 self.monitors.discard(pid)
 
-    def answer(self, client: sync.Channel) -> None:
-        message, fds = client.receive()
-        if message is None:
-            self.poller.unregister(client.fileno())
-            del self.clients[client.fileno()]
-            client.close()
-            return
-        if message["verb"] == "leave":
-            if not self.monitors and len(self.clients) == 1 and self.leave():
-                os._exit(0)
-            client.send({"stays": len(self.monitors)})
-            return
-        pid = os.fork()
-        if pid == 0:
-            become_monitor(message, fds)
-        self.monitors.add(pid)
-        for fd in fds:
-            os.close(fd)
+    def hear_spare(self) -> None:
+        """The spare was taken, or asked to say that we shall leave, or was killed: in each case it is no spare any more."""
+        message, _ = self.to_spare.receive()
+        if message == LEAVE:
+            os.waitpid(self.spare, 0)
+            for pid in self.monitors:  # they are on their way out: whoever asks has seen to it that no container runs
+                os.waitpid(pid, 0)
+            os.unlink(self.path)  # the one who asks holds the lock, so nobody is connecting
+            os._exit(0)
+        self.monitors.add(self.spare)
+        self.to_spare.close()
+        self.fork_spare()
 
     def leave(self) -> bool:
-        """Take the socket away, unless somebody is connecting at this moment. True: this process may end."""
+        """Take the socket away and dismiss the spare, unless somebody is connecting at this moment. True: this process may end."""
         try:
             held = lock.take(f"{self.run}/spawner.lock")
         except BlockingIOError:
@@ -153,38 +147,76 @@ class Spawner:
         try:
             listening = select.poll()
             listening.register(self.listener, select.POLLIN)
+            listening.register(self.to_spare.fileno(), select.POLLIN)
             if listening.poll(0):
                 return False
-            if os.path.exists(self.path):
-                os.unlink(self.path)
+            os.unlink(self.path)
             return True  # the lock file stays: to unlink a lock that others wait for would make two of it
         finally:
             os.close(held)
 
 
-def become_monitor(message: sync.Message, fds: list[int]) -> None:
-    """In the fork: forget the spawner's descriptors and be a monitor until the end."""
+TAKEN, LEAVE = {"taken": True}, {"verb": "leave"}
+
+
+def become_spare(listener: socket.socket, spawner: sync.Channel) -> None:
+    """In the fork: forget the spawner's descriptors, wait for a client, and be its monitor until the end."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        process.close_all_except(fds)
+        process.close_all_except([listener.fileno(), spawner.fileno()])
         os.setsid()
-        verbs = {"create": monitor.run, "exec": exec_monitor.run}
-        verbs[message["verb"]](message, fds)
+        client = wait_for_client(listener, spawner)
+        listener.close()
+        if client is not None:
+            serve_client(client, spawner)
         code = 0
     finally:
         os._exit(code)
 
 
-def stop(run: str) -> None:
-    """Ask an idle spawner to leave now. MinidockerError: it still has containers. Nothing happens if none runs."""
+def wait_for_client(listener: socket.socket, spawner: sync.Channel) -> sync.Channel | None:
+    """The connection of whoever comes; None when the spawner has gone and no one came."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    poller.register(spawner.fileno(), select.POLLIN)
+    while True:
+        events = [fd for fd, _ in poller.poll()]
+        if listener.fileno() in events:
+            try:
+                return sync.Channel(listener.accept()[0])
+            except BlockingIOError:  # the spare of a killed spawner was faster
+                continue
+        return None
+
+
+def serve_client(client: sync.Channel, spawner: sync.Channel) -> None:
+    message, fds = client.receive()
+    if message == LEAVE:
+        spawner.send(LEAVE, [client.fileno()])
+        return
     try:
-        channel = sync.connect(socket_path(run))
+        spawner.send(TAKEN)
+    except BrokenPipeError:  # it was killed: that is no reason not to serve
+        pass
+    spawner.close()
+    if message is None:
+        return
+    verbs = {"create": monitor.run, "exec": exec_monitor.run}
+    verbs[message["verb"]](message, client, fds)
+
+
+def stop(run: str) -> None:
+    """Let the spawner leave now, after its last monitor. Only when no container runs. Nothing happens if there is no spawner."""
+    if not os.path.isdir(run):
+        return
+    held = lock.take(f"{run}/spawner.lock", wait=True)
+    try:
+        with sync.connect(socket_path(run)) as channel:
+            channel.send(LEAVE)
+            channel.receive()  # the spawner keeps the other end open until it is gone
     except (FileNotFoundError, ConnectionRefusedError):
         return
-    with channel:
-        channel.send({"verb": "leave"})
-        answer, _ = channel.receive()
-        if answer is not None and answer.get("stays"):
-            raise MinidockerError(f"{answer['stays']} containers still run", hint="stop them first")
+    finally:
+        os.close(held)

@@ -2,11 +2,11 @@
 
 Interface: Channel(socket): send(message, fds), receive() -> (message, fds); pair(); error_message(error), raise_error(message).
 
-  creator -> spawner   {"verb": "create", "id", "bundle", "run", "stdin"}    fds: creator's end of a new channel, [trace]
-  monitor -> creator   {"created": pid}                                     or {"error": {...}}
+  creator -> monitor   {"verb": "create", "id", "bundle", "run", "stdin", "start"}    fds: [trace]; by the spawner's socket
+  monitor -> creator   {"created": pid}, or {"started": pid} if "start" was true, or {"error": {...}}
   creator -> monitor   {"start": true}                                      (any later client may say it instead)
-  monitor -> init      {"go": true} the cgroup stands   ... {"start": true}
   init    -> monitor   {"ready": true}, [pty master]     or {"error": {...}}; the end of the channel is a successful execve
+  monitor -> init      {"start": true}
   monitor -> clients   {"started": pid}   b"." the log has grown   {"exited": code}
 
 SOCK_SEQPACKET keeps the limits of messages, and a peer's death is seen as the end of the channel.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 MAX_MESSAGE = 1 << 16
-MAX_FDS = 8
+MAX_FDS = 16
 DOORBELL = b"."
 RING: Message = {"ring": True}
 
@@ -87,11 +87,6 @@ def pair() -> tuple[Channel, Channel]:
     """Two connected ends. See socketpair(2)."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(ours), Channel(theirs)
-
-
-def from_fd(fd: int) -> Channel:
-    """The channel that a received descriptor is."""
-    return Channel(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd))
 
 
 def connect(path: str) -> Channel:

@@ -3,6 +3,6 @@
 from minidocker.linux.cgroups.choose import open_cgroup
 from minidocker.linux.cgroups.layout import layout, mode
 from minidocker.linux.cgroups.v1 import CgroupV1
-from minidocker.linux.cgroups.v2 import Cgroup
+from minidocker.linux.cgroups.v2 import Cgroup, enter
 
-__all__ = ["Cgroup", "CgroupV1", "layout", "mode", "open_cgroup"]
+__all__ = ["Cgroup", "CgroupV1", "enter", "layout", "mode", "open_cgroup"]

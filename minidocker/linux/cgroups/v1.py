@@ -81,8 +81,13 @@ class CgroupV1(v2.Cgroup):
         made: list[str] = []
         try:
             for path in self.paths:
-                self._create_parents(path)
-                v2.make_directory(path)
+                try:
+                    v2.make_directory(path)
+                except SyscallError as error:
+                    if error.errno != 2:  # ENOENT: the first cgroup below this parent
+                        raise
+                    self._create_parents(path)
+                    v2.make_directory(path)
                 made.append(path)
         except SyscallError:
             for path in made:
@@ -108,6 +113,13 @@ class CgroupV1(v2.Cgroup):
     def join(self, pid: int) -> None:
         for path in self.paths:
             v2.write(f"{path}/cgroup.procs", str(pid))
+
+    def birthplace(self) -> int:
+        return super().birthplace() if self.kill_path else -1
+
+    def entrances(self) -> list[int]:
+        """The `tasks` file of each v1 hierarchy."""
+        return [v2.open_file(f"{path}/tasks", os.O_WRONLY) for path in self.paths if path != self.kill_path]
 
     def pids(self) -> list[int]:
         """The union over the hierarchies: a process may have left one of them."""

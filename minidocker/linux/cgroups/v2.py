@@ -51,6 +51,14 @@ class Cgroup:
         """Move process *pid* in; what it starts from now on is born here. SyscallError ESRCH: no such process."""
         write(f"{self.path}/cgroup.procs", str(pid))
 
+    def birthplace(self) -> int:
+        """A descriptor for clone3's CLONE_INTO_CGROUP: a child that is born here was never anywhere else. -1: there is no v2 tree."""
+        return open_file(self.path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def entrances(self) -> list[int]:
+        """Descriptors for `enter`: what a process must still do to be in it, if it was born at the birthplace. On v2 nothing."""
+        return []
+
     def pids(self) -> list[int]:
         """The processes in it, ascending; [] also when the cgroup is gone."""
         try:
@@ -107,6 +115,28 @@ class Cgroup:
             self.kill()
             self.wait_empty()
             self.remove()
+
+
+def enter(entrances: list[int]) -> None:
+    """Walk in: called by the (single-threaded) process itself, with the cgroup's entrances, which are closed.
+
+    A process that moves itself, thread by thread, spares the kernel the lock that moving another one needs: a wait of
+    up to some milliseconds for all CPUs (cgroup_procs_write_start in kernel/cgroup/cgroup.c).
+    """
+    for fd in entrances:
+        try:
+            os.write(fd, b"0")
+        except OSError as error:
+            raise SyscallError("write", error.errno or 0, "tasks", step="enter the cgroup") from error
+        finally:
+            os.close(fd)
+
+
+def open_file(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno or 0, path) from error
 
 
 def subdirectories(path: str) -> list[str]:
