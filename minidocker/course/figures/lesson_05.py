@@ -5,37 +5,32 @@ from minidocker.course.plots import Diagram, Picture
 
 def idea() -> Picture:
     """What chroot moves, and what pivot_root moves."""
-    drawing = Diagram(11, 5.2)
-    drawing.box(0, 0, 5.3, 5.2, "chroot: the process's / is moved", kind="host")
-    drawing.box(2.0, 3.6, 1.3, 0.75, "/", kind="host")
-    drawing.box(0.5, 2.2, 1.3, 0.75, "home", kind="host")
-    drawing.box(3.1, 2.2, 1.6, 0.75, "rootfs", kind="container")
-    drawing.box(3.1, 0.5, 1.6, 0.75, "bin", kind="container")
-    drawing.line((2.6, 3.65), (1.2, 2.9))
-    drawing.line((2.7, 3.65), (3.8, 2.9))
-    drawing.line((3.9, 2.25), (3.9, 1.2))
-    drawing.text(0.3, 1.6, "the tree goes on\nabove the new /", align="left")
-    drawing.arrow((1.95, 1.9), (3.1, 2.45), "")
-    drawing.box(5.7, 0, 5.3, 5.2, "pivot_root: the tree's top is moved", kind="container")
-    drawing.box(7.6, 3.6, 1.6, 0.75, "/", kind="container")
-    drawing.box(7.6, 2.2, 1.6, 0.75, "bin", kind="container")
-    drawing.line((8.4, 3.65), (8.4, 2.9))
-    drawing.box(6.1, 0.5, 1.3, 0.75, "old /", kind="stop")
-    drawing.box(8.2, 0.5, 1.3, 0.75, "home", kind="stop")
-    drawing.text(10.3, 0.9, "unmounted", size=9)
-    drawing.arrow((6.75, 1.75), (6.75, 1.25), kind="stop")
-    drawing.text(5.95, 1.95, "nothing above the new /", align="left")
+    drawing = Diagram(11, 4.6)
+    for left, title, kind in ((0, "chroot moves the process", "host"), (5.7, "pivot_root moves the tree", "container")):
+        drawing.box(left, 0, 5.3, 4.6, title, kind=kind)
+        drawing.box(left + 3.3, 1.7, 1.6, 0.75, "rootfs", kind="container")
+        drawing.box(left + 3.3, 0.3, 1.6, 0.75, "bin", kind="container")
+        drawing.line((left + 4.1, 1.75), (left + 4.1, 1.0))
+        drawing.box(left + 0.2, 1.7, 1.4, 0.75, "process", kind="container")
+        drawing.arrow((left + 1.55, 2.07), (left + 3.35, 2.07), "its /")
+    drawing.box(3.3, 3.1, 1.6, 0.75, "/ of the host", kind="host")
+    drawing.line((4.1, 3.15), (4.1, 2.4))
+    drawing.text(1.7, 3.45, "still there, above", align="center")
+    drawing.box(9.0, 3.1, 1.6, 0.75, "old root", kind="stop")
+    drawing.line((9.8, 3.1), (9.8, 2.95), kind="stop")
+    drawing.line((9.8, 2.6), (9.8, 2.45), kind="stop")
+    drawing.text(7.4, 3.45, "unmounted")
     return drawing.picture(
-        "chroot: the process's / is rootfs, and the host's tree goes on above it\n"
-        "pivot_root: rootfs is the top of the tree of this mount namespace\n"
-        "the old top is unmounted, so there is nothing above to climb to"
+        "chroot: the process's / is rootfs; the host's tree is still there, above it\n"
+        "pivot_root: rootfs is the top of the tree in this mount namespace\n"
+        "the old root is unmounted: nothing is above rootfs"
     )
 
 
 def climb() -> Picture:
     """The way out of a chroot, in three steps."""
     drawing = Diagram(11, 4.9)
-    titles = ("after chroot(rootfs)", 'after chroot("/door")', 'after chdir("..") many times')
+    titles = ("after chroot(rootfs)", 'after chroot("/door")', 'after chdir(".."), repeated')
     for number, title in enumerate(titles):
         left = number * 3.7
         drawing.box(left, 0, 3.6, 4.9, title, kind="host")
@@ -60,23 +55,21 @@ def climb() -> Picture:
 def pivot() -> Picture:
     """pivot_root(".", ".") in three states of the mount namespace."""
     drawing = Diagram(11, 3.9)
-    titles = ("bind: a mount of its own", 'pivot_root(".", ".")', 'umount2(".")')
-    stacks = (
-        [("rootfs", "container", 1.9), ("old root", "host", 0.5)],
-        [("old root", "host", 1.9), ("rootfs", "container", 0.5)],
-        [("rootfs", "container", 0.5)],
+    panels = (
+        ("bind", [("old root", "host"), ("rootfs", "container")], "rootfs is a mount of its own,\non a directory of the old root"),
+        ('pivot_root(".", ".")', [("rootfs", "container"), ("old root", "host")], "rootfs is the root,\nthe old root lies on top of it"),
+        ('umount2(".")', [("rootfs", "container")], "the top one is taken away,\none mount is left"),
     )
-    notes = ("mounted on a directory\nof the old root", "rootfs is the root;\nthe old one lies on it", "the only mount left")
-    for number, title in enumerate(titles):
+    for number, (title, stack, note) in enumerate(panels):
         left = number * 3.7
         drawing.box(left, 0, 3.6, 3.9, title, kind="plain")
-        for name, kind, y in stacks[number]:
-            drawing.box(left + 0.3, y, 1.6, 1.0, name, kind=kind)
-        drawing.text(left + 2.7, 1.5 if number < 2 else 1.0, notes[number], size=8)
-        if number < 2:
-            drawing.line((left + 1.1, 1.5), (left + 1.1, 1.9))
+        drawing.text(left + 1.8, 0.45, note)
+        for height, (name, kind) in enumerate(stack):
+            drawing.box(left + 0.8, 1.0 + height * 1.1, 2.0, 0.9, name, kind=kind)
+        if len(stack) == 2:
+            drawing.line((left + 1.8, 1.85), (left + 1.8, 2.15))
     return drawing.picture(
-        "1. bind: rootfs becomes a mount, on top of a directory of the old root\n"
+        "1. bind: rootfs becomes a mount of its own, on a directory of the old root\n"
         '2. pivot_root(".", "."): rootfs is the root, the old root lies on top of it\n'
-        '3. umount2("."): the old root is gone, rootfs is the only mount'
+        '3. umount2("."): the top one is taken away, one mount is left'
     )
