@@ -1,0 +1,320 @@
+"""Docker's JSON and Docker's words for times and sizes, from records made by hand."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidocker.engine import docker_json
+from minidocker.engine.images import Image
+from minidocker.engine.record import ContainerRecord, MountPoint
+from minidocker.oci.image import ContainerConfig, Descriptor, History, ImageConfig, RootFS
+from minidocker.paths import Paths
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+class State(NamedTuple):
+    status: str = "created"
+    pid: int = 0
+    exit_code: int | None = None
+    error: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+
+
+STARTED = State("running", pid=42, started_at="2026-11-24T08:30:00.000000000Z")
+ENDED = State("exited", exit_code=3, started_at="2026-11-24T08:30:00.5Z", finished_at="2026-11-24T08:31:00.25Z")
+RECORD = ContainerRecord(
+    id="ab" * 32,
+    name="web",
+    created="2026-11-24T08:29:59.123456789Z",
+    image="busybox",
+    image_id="sha256:" + "cd" * 32,
+    entrypoint=["/entry"],
+    command=["serve", "--all of it"],
+    env=["A=1"],
+    hostname="box",
+    user="1000",
+    workdir="/srv",
+    labels={"role": "db"},
+    mounts=[
+        MountPoint(kind="bind", source="/data", target="/data", options=["ro", "rslave"]),
+        MountPoint(kind="bind", source="/logs", target="/logs"),
+        MountPoint(kind="tmpfs", target="/tmp", options=["size=1m"]),
+    ],
+    tty=True,
+    stdin_open=True,
+    stop_signal=1,
+    memory=64 << 20,
+    pids_limit=20,
+    cpus=0.5,
+    cap_add=["NET_ADMIN"],
+    read_only=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (0, "Less than a second"),
+        (0.999, "Less than a second"),
+        (-5, "Less than a second"),
+        (1, "1 second"),
+        (45, "45 seconds"),
+        (59.9, "59 seconds"),
+        (MINUTE, "About a minute"),
+        (2 * MINUTE - 1, "About a minute"),
+        (2 * MINUTE, "2 minutes"),
+        (HOUR - 1, "59 minutes"),
+        (HOUR, "About an hour"),
+        (1.4 * HOUR, "About an hour"),
+        (1.5 * HOUR, "2 hours"),
+        (47 * HOUR, "47 hours"),
+        (48 * HOUR, "2 days"),
+        (13 * DAY, "13 days"),
+        (14 * DAY, "2 weeks"),
+        (59 * DAY, "8 weeks"),
+        (60 * DAY, "2 months"),
+        (729 * DAY, "24 months"),
+        (730 * DAY, "2 years"),
+        (56 * 365 * DAY, "56 years"),
+    ],
+)
+def test_durations_as_docker_says_them(length: float, words: str) -> None:
+    assert docker_json.human_duration(length) == words
+
+
+@given(st.floats(min_value=0, max_value=1e11))
+def test_every_duration_has_words(length: float) -> None:
+    number, _, unit = docker_json.human_duration(length).partition(" ")
+    assert unit
+    assert number in ("Less", "About") or int(number) >= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1kB"),
+        (1984162, "1.98MB"),
+        (2139136, "2.14MB"),
+        (999_600, "1MB"),
+        (123_456_789, "123MB"),
+        (10**12, "1TB"),
+    ],
+)
+def test_sizes_as_docker_says_them(size: int, words: str) -> None:
+    assert docker_json.human_size(size) == words
+
+
+@given(st.integers(min_value=0, max_value=10**20))
+def test_sizes_have_at_most_three_digits(size: int) -> None:
+    assert "e+" not in docker_json.human_size(size) or size >= 10**20
+
+
+def test_timestamps_are_read_exactly_enough() -> None:
+    assert docker_json.seconds("1970-01-01T00:00:01.25Z") == 1.25
+    assert docker_json.seconds("2026-11-24T08:30:00Z") == 1795509000
+    assert docker_json.seconds(docker_json.NEVER) < 0
+
+
+def test_status_words() -> None:
+    now = docker_json.seconds("2026-11-24T08:40:00Z")
+    assert docker_json.status_text(State()) == "Created"
+    assert docker_json.status_text(STARTED, now) == "Up 10 minutes"
+    assert docker_json.status_text(STARTED._replace(status="paused"), now) == "Up 10 minutes (Paused)"
+    assert docker_json.status_text(ENDED, now) == "Exited (3) 8 minutes ago"
+    assert docker_json.status_text(State("dead")) == "Dead"
+
+
+def test_summary_has_the_keys_of_the_api() -> None:
+    summary = docker_json.container_summary(RECORD, ENDED)
+    # The keys that Docker 20.10 answers, less SizeRw and SizeRootFs, which it gives on request only.
+    expected = [
+        "Id",
+        "Names",
+        "Image",
+        "ImageID",
+        "Command",
+        "Created",
+        "Ports",
+        "Labels",
+        "State",
+        "Status",
+        "HostConfig",
+        "NetworkSettings",
+        "Mounts",
+    ]
+    assert list(summary) == expected
+    assert summary["Names"] == ["/web"]
+    assert summary["Command"] == "/entry serve '--all of it'"
+    assert summary["Created"] == 1795508999
+    assert summary["State"] == "exited"
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_inspect_has_the_keys_of_the_api() -> None:
+    found = docker_json.container_inspect(RECORD, STARTED, Paths("mdt"), lower=["/top", "/bottom"])
+    # As Docker 20.10 answers.
+    assert set(found) >= set(
+        [
+            "Id",
+            "Created",
+            "Path",
+            "Args",
+            "State",
+            "Image",
+            "ResolvConfPath",
+            "HostnamePath",
+            "HostsPath",
+            "LogPath",
+            "Name",
+            "RestartCount",
+            "Driver",
+            "Platform",
+            "MountLabel",
+            "ProcessLabel",
+            "AppArmorProfile",
+            "ExecIDs",
+            "HostConfig",
+            "GraphDriver",
+            "Mounts",
+            "Config",
+            "NetworkSettings",
+        ]
+    )
+    assert list(found["State"]) == [
+        "Status",
+        "Running",
+        "Paused",
+        "Restarting",
+        "OOMKilled",
+        "Dead",
+        "Pid",
+        "ExitCode",
+        "Error",
+        "StartedAt",
+        "FinishedAt",
+    ]
+    assert set(found["Config"]) >= set(
+        [
+            "Hostname",
+            "Domainname",
+            "User",
+            "AttachStdin",
+            "AttachStdout",
+            "AttachStderr",
+            "Tty",
+            "OpenStdin",
+            "StdinOnce",
+            "Env",
+            "Cmd",
+            "Image",
+            "Volumes",
+            "WorkingDir",
+            "Entrypoint",
+            "OnBuild",
+            "Labels",
+        ]
+    )
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_inspect_tells_what_was_asked_for() -> None:
+    found = docker_json.container_inspect(RECORD, STARTED, Paths("mdt"), lower=["/top", "/bottom"])
+    assert (found["Id"], found["Name"], found["Image"]) == (RECORD.id, "/web", RECORD.image_id)
+    assert (found["Path"], found["Args"]) == ("/entry", ["serve", "--all of it"])
+    config, host = found["Config"], found["HostConfig"]
+    assert (config["Entrypoint"], config["Cmd"], config["Env"]) == (["/entry"], ["serve", "--all of it"], ["A=1"])
+    assert (config["Hostname"], config["User"], config["WorkingDir"], config["Image"]) == ("box", "1000", "/srv", "busybox")
+    assert (config["Tty"], config["OpenStdin"], config["StopSignal"], config["Labels"]) == (True, True, "SIGHUP", {"role": "db"})
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"], host["ReadonlyRootfs"]) == (64 << 20, 500_000_000, 20, True)
+    assert (host["CapAdd"], host["CapDrop"], host["NetworkMode"], host["IpcMode"]) == (["NET_ADMIN"], None, "none", "private")
+    assert host["Binds"] == ["/data:/data:ro,rslave", "/logs:/logs"]
+    assert host["Tmpfs"] == {"/tmp": "size=1m"}
+    assert [(mount["Destination"], mount["RW"], mount["Propagation"]) for mount in found["Mounts"]] == [
+        ("/data", False, "rslave"),
+        ("/logs", True, "rprivate"),
+    ]
+    home = f"/var/lib/mdt/containers/{RECORD.id}"
+    assert found["LogPath"] == f"{home}/container.log"
+    assert found["GraphDriver"] == {
+        "Data": {"LowerDir": "/top:/bottom", "MergedDir": f"{home}/rootfs", "UpperDir": f"{home}/upper", "WorkDir": f"{home}/work"},
+        "Name": "overlay2",
+    }
+    assert found["NetworkSettings"]["Networks"]["none"]["IPAddress"] == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(), {"Status": "created", "Running": False, "Pid": 0, "ExitCode": 0, "StartedAt": docker_json.NEVER}),
+        (STARTED, {"Status": "running", "Running": True, "Pid": 42, "ExitCode": 0, "FinishedAt": docker_json.NEVER}),
+        (STARTED._replace(status="paused"), {"Status": "paused", "Running": True, "Paused": True, "Pid": 42}),
+        (ENDED, {"Status": "exited", "Running": False, "Pid": 0, "ExitCode": 3, "FinishedAt": "2026-11-24T08:31:00.25Z"}),
+        (State("dead", error="lost"), {"Dead": True, "Error": "lost"}),
+    ],
+)
+def test_state(state: State, expected: dict[str, object]) -> None:
+    found = docker_json.container_inspect(RECORD, state, Paths("mdt"))["State"]
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_privileged_masks_nothing() -> None:
+    record = ContainerRecord(id="a", name="n", created=RECORD.created, image="i", image_id="x", command=["sh"], privileged=True)
+    host = docker_json.container_inspect(record, State(), Paths("mdt"))["HostConfig"]
+    assert (host["Privileged"], host["MaskedPaths"], host["ReadonlyPaths"]) == (True, None, None)
+    assert docker_json.container_inspect(RECORD, State(), Paths("mdt"))["HostConfig"]["MaskedPaths"]
+
+
+def image() -> Image:
+    created = datetime.datetime(2026, 11, 24, 8, 30, tzinfo=datetime.UTC)
+    config = ImageConfig(
+        architecture="amd64",
+        os="linux",
+        author="us",
+        rootfs=RootFS(diff_ids=["sha256:" + "1" * 64]),
+        config=ContainerConfig(cmd=["sh"], env=["A=1"], labels={"a": "b"}, stop_signal="SIGINT"),
+        history=[History(comment="made")],
+    )
+    layer = Descriptor(media_type="x", digest="sha256:" + "2" * 64, size=5)
+    return Image("sha256:" + "3" * 64, "sha256:" + "4" * 64, ["me/app:1", "me/app:2"], config, [layer], 5, created)
+
+
+def test_image_forms() -> None:
+    found = docker_json.image_inspect(image())
+    assert set(found) >= set(
+        [
+            "Id",
+            "RepoTags",
+            "RepoDigests",
+            "Parent",
+            "Comment",
+            "Created",
+            "Container",
+            "DockerVersion",
+            "Author",
+            "Config",
+            "Architecture",
+            "Os",
+            "Size",
+            "VirtualSize",
+            "GraphDriver",
+            "RootFS",
+            "Metadata",
+        ]
+    )
+    assert found["RepoDigests"] == ["me/app@sha256:" + "4" * 64]
+    assert (found["Created"], found["Comment"], found["Author"]) == ("2026-11-24T08:30:00Z", "made", "us")
+    assert (found["Config"]["Cmd"], found["Config"]["Entrypoint"], found["Config"]["StopSignal"]) == (["sh"], None, "SIGINT")
+    assert found["RootFS"] == {"Type": "layers", "Layers": ["sha256:" + "1" * 64]}
+    summary = docker_json.image_summary(image())
+    assert (summary["Created"], summary["Size"], summary["RepoTags"]) == (1795509000, 5, ["me/app:1", "me/app:2"])
+    assert json.loads(json.dumps([found, summary])) == [found, summary]
