@@ -15,7 +15,7 @@ from minidocker.engine.attachment import Attachment
 from minidocker.engine.options import check_name, parse_signal
 from minidocker.engine.output import Selection, follow, past
 from minidocker.engine.record import ContainerRecord
-from minidocker.errors import ContainerNotFound, WrongStatus
+from minidocker.errors import Conflict, ContainerNotFound, WrongStatus
 from minidocker.linux import process
 from minidocker.runtime import lock, log
 from minidocker.runtime.container import KILLED, Exec, Handle
@@ -181,7 +181,11 @@ class Container:
             self._listener.flush()
 
     def _running_state(self, name: str) -> dict[str, Any]:
-        state = self.engine.containers.get(name).state
+        """The state of a container whose namespaces we shall join."""
+        donor = self.engine.containers.get(name)
+        if self.record.ipc_mode == f"container:{name}" and donor.record.ipc_mode not in ("shareable", "host"):
+            raise Conflict(f"cannot join IPC of container {name}: non-shareable IPC", hint="start that one with --ipc shareable")
+        state = donor.state
         if state["status"] != "running":
             raise WrongStatus(f"cannot join the namespaces of container {name}: it is not running", status=state["status"], needed="running")
         return state

@@ -176,7 +176,7 @@ def allowed_capabilities(added: list[str], dropped: list[str], *, privileged: bo
     for name in [*normal[0], *normal[1]]:
         if name != "ALL":
             capabilities.bit(name)
-    keep = set(everything) if "ALL" in normal[0] else set(capabilities.DOCKER_DEFAULT)
+    keep = set(everything) if "ALL" in normal[0] else set(capabilities.DEFAULT)
     keep = set() if "ALL" in normal[1] else keep - set(normal[1])
     keep |= {name for name in normal[0] if name != "ALL"}
     return [name for name in everything if name in keep]

@@ -1,6 +1,6 @@
 """Capabilities: what root is made of, and how a process gives it up.
 
-Interface: NAMES, DOCKER_DEFAULT, mask(names), names(mask), sets(pid), limit_to(names, ...).
+Interface: NAMES, DEFAULT, mask(names), names(mask), sets(pid), limit_to(names, ...).
 Man page: capabilities(7). The same from a shell: capsh --print, getpcaps(8), setpriv(1). Notebook: 08 (later).
 """
 

@@ -28,6 +28,12 @@ FLAGS = {
 }
 NAMES = tuple(FLAGS)
 
+
+def shell_options(names: list[str] | tuple[str, ...]) -> str:
+    """The options of unshare(1) and nsenter(1) for these namespaces."""
+    return " ".join("--mount" if name == "mnt" else f"--{name}" for name in names)
+
+
 Namespace = namedtuple("Namespace", "name inode pids")
 Namespace.__doc__ = """One namespace of kind *name*, and the processes in it, ascending."""
 
@@ -48,6 +54,7 @@ def unshare(*names: str) -> None:
     Only from a single-threaded process. SyscallError EPERM: needs CAP_SYS_ADMIN, except for "user".
     """
     syscalls.unshare(flags(names))
+    syscalls.trace(f"unshare the {', '.join(names)} namespace{'s' if len(names) > 1 else ''}", f"unshare {shell_options(names)}")
 
 
 def join(pid: int, *names: str) -> None:
@@ -65,7 +72,7 @@ def join(pid: int, *names: str) -> None:
                 opened.append((name, open_namespace(pid, name)))
         for name, fd in opened:
             syscalls.setns(fd, FLAGS[name])
-            syscalls.trace(f"join the {name} namespace of process {pid}", f"nsenter --target {pid} --{name}")
+            syscalls.trace(f"join the {name} namespace of process {pid}", f"nsenter --target {pid} {shell_options([name])}")
     finally:
         for _, fd in opened:
             os.close(fd)

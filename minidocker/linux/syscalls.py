@@ -157,7 +157,6 @@ def unshare(flags: int) -> None:
     Only from a single-threaded process: EINVAL for CLONE_NEWUSER with threads, and others would move one thread only.
     """
     _checked(_libc.unshare(flags), "unshare")
-    trace(f"unshare {flags:#x}")
 
 
 def setns(fd: int, nstype: int = 0) -> None:

@@ -90,7 +90,7 @@ def join_and_execute(
         for name in namespaces.NAMES:  # the user namespace first, the mount namespace last
             if name in opened and name != "pid":
                 syscalls.setns(opened[name], namespaces.FLAGS[name])
-                syscalls.trace(f"join the container's {name} namespace", f"nsenter --{name} --target ...")
+                syscalls.trace(f"join the container's {name} namespace", f"nsenter --target ... {namespaces.shell_options([name])}")
         os.chdir("/")
         if spec.get("terminal"):
             fds, master = init.open_terminal(spec.get("consoleSize"), console=False)

@@ -93,7 +93,7 @@ def prepare(spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, in
             syscalls.setns(joined[name], namespaces.FLAGS[name])
             os.close(joined[name])
     if "cgroup" in own:  # 2. the cgroup that we are in becomes the root of the new cgroup namespace
-        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+        namespaces.unshare("cgroup")
     rootfs.set_clock(spec["linux"].get("timeOffsets"))
     step[0] = "set the host name"
     if "uts" in own and spec.get("hostname"):

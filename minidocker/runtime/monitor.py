@@ -119,8 +119,7 @@ class Monitor:
         self.pidfd = syscalls.pidfd_open(self.pid)
         self.pin_mounts()
         if syscalls.tracing():
-            names = " ".join(f"--{name}" for name in new)
-            syscalls.trace(f"clone with new namespaces: {', '.join(new)}", f"unshare --fork {names}")
+            syscalls.trace(f"clone with new namespaces: {', '.join(new)}", f"unshare --fork {namespaces.shell_options(new)}")
         theirs.close()
         for fd in {*stdio, *joined.values(), *entrances, birthplace} - {-1}:
             os.close(fd)

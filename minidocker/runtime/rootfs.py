@@ -15,7 +15,7 @@ import os
 import stat
 
 from minidocker.errors import SyscallError
-from minidocker.linux import cgroups, mounts, overlay, syscalls
+from minidocker.linux import cgroups, mounts, namespaces, overlay, syscalls
 from minidocker.linux.syscalls import (
     MNT_DETACH,
     MS_BIND,
@@ -264,7 +264,7 @@ def set_clock(offsets: Spec | None) -> None:
     """
     if not offsets:
         return
-    syscalls.unshare(syscalls.CLONE_NEWTIME)
+    namespaces.unshare("time")
     lines = "".join(f"{clock} {shift.get('secs', 0)} {shift.get('nanosecs', 0)}\n" for clock, shift in offsets.items())
     with open("/proc/self/timens_offsets", "w", encoding="utf-8") as file:
         file.write(lines)
