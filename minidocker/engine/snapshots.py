@@ -9,7 +9,8 @@
     layers/<chain id hex>.tmp-XXXX/   being unpacked, or being removed
     layers/<chain id hex>.lock        held by the one who unpacks it; layers/.lock is shared by all who unpack, and taken alone to prune
     containers/<id>/upper work rootfs what the container changed, overlayfs' workshop, and the place to mount it
-    containers/<id>/layers            the chain ids the container stands on, one a line, bottom first
+    containers/<id>/layers            the chain ids the container stands on, one a line, bottom first: a hard link to
+    layers/<top chain id hex>.chain   the same for all containers of an image, since a new inode is the costliest part of a container
 
 What is in use is read from what exists, the images and the containers' ``layers`` files; there is no counter that could go wrong. Nothing
 is mounted here: that happens inside the container's mount namespace. overlayfs: Linux Documentation/filesystems/overlayfs.rst, flock(2).
@@ -18,6 +19,7 @@ is mounted here: that happens inside the container's mount namespace. overlayfs:
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -27,13 +29,13 @@ from typing import NamedTuple
 
 from minidocker.engine.images import Image, Images
 from minidocker.errors import DigestMismatch, SpecError, SyscallError
-from minidocker.oci.durable import locked, make_directory, sync_directory
+from minidocker.oci.durable import TEMPORARY, locked, make_directory, replace, sync_directory
 from minidocker.oci.image import chain_ids
 from minidocker.paths import Paths
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _LAYER = re.compile(r"([0-9a-f]{64})(\.tmp-[0-9a-f]+)?")
-_LOCK = re.compile(r"[0-9a-f]{64}\.lock")
+_LEFTOVER = re.compile(r"[0-9a-f]{64}\.lock|" + re.escape(TEMPORARY) + ".*")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LAYERS = 500  # OVL_MAX_STACK in the kernel
 
@@ -77,15 +79,32 @@ class Snapshots:
         with locked(self._layers / ".lock", fcntl.LOCK_SH):
             lower = self.lower_dirs(image)
             make_directory(home)
-            (home / "layers").write_text("".join(f"{os.path.basename(path)}\n" for path in reversed(lower)))
-        overlay = Overlay(lower, *(str(home / name) for name in ("upper", "work", "rootfs")))
-        for path in (overlay.work, overlay.target):
-            with contextlib.suppress(FileExistsError):
+            if lower:
+                self._remember(lower, f"{home}/layers")
+        overlay = Overlay(lower, f"{home}/upper", f"{home}/work", f"{home}/rootfs")
+        for path in (overlay.work, overlay.target, overlay.upper):
+            try:
                 os.mkdir(path, 0o700)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(overlay.upper, 0o700)
-            _copy_root(lower[0] if lower else "/", overlay.upper)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise SyscallError("mkdir", error.errno or 0, path, step="prepare snapshot") from error
+            if path == overlay.upper:
+                _copy_root(lower[0] if lower else "/", path)
         return overlay
+
+    def _remember(self, lower: list[str], path: str) -> None:
+        """Write down at *path* that these layers are needed."""
+        chain = f"{lower[0]}.chain"
+        try:
+            os.link(chain, path)
+        except FileExistsError:
+            pass  # prepared before
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EMLINK):  # the first container, or the 65,001st on ext4
+                raise SyscallError("link", error.errno or 0, path, step="prepare snapshot") from error
+            replace(Path(chain), "".join(f"{os.path.basename(directory)}\n" for directory in reversed(lower)).encode())
+            os.link(chain, path)
 
     def remove(self, container_id: str) -> None:
         """Delete what the container wrote. It must not run. Not there is fine: an interrupted removal may be repeated."""
@@ -95,7 +114,7 @@ class Snapshots:
         (home / "layers").unlink(missing_ok=True)
 
     def prune(self) -> list[str]:
-        """Remove layers that no image and no container needs, and what killed processes left; the removed directories and locks.
+        """Remove layers that no image and no container needs, and what killed processes left; the removed directories and files.
 
         Nothing is removed while another process unpacks or prepares."""
         if not self._layers.is_dir():
@@ -112,7 +131,9 @@ class Snapshots:
                         os.rename(self._layers / name, going)
                         remove_tree(going)
                         removed.append(str(self._layers / name))
-                    elif _LOCK.fullmatch(name):
+                    elif name.endswith(".chain") and name.removesuffix(".chain") not in needed:
+                        (self._layers / name).unlink()  # goes with its layer
+                    elif _LEFTOVER.fullmatch(name):
                         (self._layers / name).unlink(missing_ok=True)
                         removed.append(str(self._layers / name))
         except BlockingIOError:

@@ -160,6 +160,15 @@ def test_layers_are_shared_and_pruned_when_nobody_needs_them(snapshots: Snapshot
     assert names(paths.layers) == [".lock"]
 
 
+def test_containers_of_one_image_share_the_list_of_its_layers(snapshots: Snapshots, three: Image, paths: Paths) -> None:
+    """Making an inode is what costs most on ext4, a link costs little."""
+    for container_id in (ONE, TWO):
+        snapshots.prepare(container_id, three)
+    listed = (paths.containers / ONE / "layers").read_text().split()
+    assert listed == [chain_id[7:] for chain_id in spec.chain_ids(three.diff_ids)]
+    assert (paths.containers / ONE / "layers").samefile(paths.containers / TWO / "layers")
+
+
 def test_a_container_outlives_its_image(snapshots: Snapshots, images: Images, three: Image) -> None:
     overlay = snapshots.prepare(ONE, three)
     images.remove("three:1", force=True)
@@ -227,7 +236,7 @@ def test_killed_at_any_point(paths: Paths, images: Images, snapshots: Snapshots,
     overlay = snapshots.prepare(ONE, three)
     assert [names(Path(path)) for path in overlay.lower] == [["c"], ["b", "d"], ["a", "b", "d"]]
     snapshots.prune()
-    assert len([name for name in names(paths.layers) if name != ".lock"]) == 4
+    assert len([name for name in names(paths.layers) if len(name) == 64]) == 4
     snapshots.remove(ONE)
     images.remove("three:1")
     snapshots.prune()
@@ -348,7 +357,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(small_disk: Path) -> None:
         assert caught.value.errno == errno.ENOSPC
         assert caught.value.hint
     snapshots.prune()
-    assert len(names(paths.layers)) == 2
+    assert len([name for name in names(paths.layers) if len(name) >= 64 and not name.endswith(".chain")]) == 1
     assert snapshots.lower_dirs(small)
     images.blobs.verify(big.layers[0].digest)
     images.remove("big:1")
