@@ -54,7 +54,7 @@ $(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
 		echo "minidocker needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing the Python environment in $(VENV) (about 450 MB, half a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[course,test]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[course,test]'
 	@touch $@
 
 .PHONY: help lab test setup demo notebooks bench lint clean packages
