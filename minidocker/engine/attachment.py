@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Attachment:
-    """`fd` is the write end of the container's stdin, or its terminal's master (also without *stdin*, for its size); None without either."""
+    """`fd` is the write end of the container's stdin, or its terminal's master (for its size, without *stdin* too); else None."""
 
     def __init__(self, container: Container, handle: Handle, position: int, *, stdin: bool) -> None:
         self.container, self._handle, self._position = container, handle, position

@@ -145,8 +145,8 @@ def all_mounts(record: ContainerRecord, home: Path) -> list[spec.Mount]:
 def user_mount(point: MountPoint) -> spec.Mount:
     if point.kind == "tmpfs":
         return spec.mount("tmpfs", point.target, "tmpfs", *point.options)
-    options = point.options if any(option.endswith(("private", "shared", "slave")) for option in point.options) else ["rprivate", *point.options]
-    return spec.mount(point.source, point.target, "bind", "rbind", *options)
+    propagates = any(option.endswith(("private", "shared", "slave")) for option in point.options)
+    return spec.mount(point.source, point.target, "bind", "rbind", *([] if propagates else ["rprivate"]), *point.options)
 
 
 def check_sources(record: ContainerRecord) -> None:

@@ -191,7 +191,7 @@ class Container:
         return state
 
     def start(self) -> None:
-        """Run it. Running already is fine. SyscallError: a step failed, the command among them (ENOENT, EACCES); it stays created then."""
+        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command (ENOENT, EACCES); created it stays."""
         if self._created is not None:  # `attach` has done the runtime's create, and keeps the handle
             handle, self._created = self._created, None
             try:
@@ -215,9 +215,9 @@ class Container:
         return os.stat(self.log_path).st_size if self.log_path.exists() else 0
 
     def attach(self, *, stdin: bool = False) -> Attachment:
-        """A connection to its output from now on, and to its stdin if asked. One that is not running is created by the runtime, and waits for `start`.
+        """A connection to its output from now on, and to its stdin if asked. WrongStatus: it has ended while we came.
 
-        WrongStatus: it has ended while we came.
+        One that is not running is created by the runtime, and waits for `start`.
         """
         position = self._log_size()
         if self.status in ("running", "paused"):
@@ -279,8 +279,9 @@ class Container:
         while True:
             if self.status in ("running", "paused"):
                 if not force:
+                    message = f"cannot remove container {self.name!r}: container is running"
                     hint = f"stop it first, or use force: minidocker rm -f {self.name}"
-                    raise WrongStatus(f"cannot remove container {self.name!r}: container is running", status="running", needed="stopped", hint=hint)
+                    raise WrongStatus(message, status="running", needed="stopped", hint=hint)
                 self.stop(0, signal="KILL")
             try:
                 held = lock.take(f"{self.home}/lock") if self.home.is_dir() else -1
@@ -383,7 +384,8 @@ class Container:
         """
         state = self.state
         if state["status"] != "running":
-            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running", hint=f"minidocker start {self.name}")
+            hint = f"minidocker start {self.name}"
+            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running", hint=hint)
         process_spec = bundle.process_spec(
             self.record, command, user=user, workdir=workdir, env=env, tty=tty and not detach, privileged=privileged
         )
@@ -391,7 +393,8 @@ class Container:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             stdio = (stdin if stdin >= 0 else null, stdout if stdout >= 0 else null, stderr if stderr >= 0 else null)
-            return self.engine.runtime.exec(state, self.cgroup, process_spec, None if process_spec["terminal"] else stdio, trace=listener.fd)
+            passed = None if process_spec["terminal"] else stdio
+            return self.engine.runtime.exec(state, self.cgroup, process_spec, passed, trace=listener.fd)
         finally:
             os.close(null)
             listener.close()

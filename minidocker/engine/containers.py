@@ -111,7 +111,7 @@ class Containers:
         return Container(self.engine, self.engine.store.find(name))
 
     def list(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> Sequence[Container]:
-        """The running containers, newest first; with *all* the others too. *filters*: name, id, label, status, ancestor, exited -> values."""
+        """The running containers, newest first; with *all* the others too. *filters*: see `matches`."""
         found = [Container(self.engine, record) for record in self.engine.store.all()]
         wanted = filters or {}
         everything = all or "status" in wanted or "exited" in wanted
@@ -131,13 +131,13 @@ class Containers:
 
 
 def matches(container: Container, filters: dict[str, list[str]]) -> bool:
-    """Docker's filters: every key must match, with any of its values. An unknown key is an error."""
+    """Docker's filters (name, id, label, status, ancestor, exited): every key must match, with any of its values."""
     tests: dict[str, Callable[[str], bool]] = {
         "name": lambda value: value in container.name,
         "id": lambda value: container.id.startswith(value),
         "label": lambda value: has_label(container, value),
         "status": lambda value: container.status == value,
-        "ancestor": lambda value: value in (container.record.image, container.record.image_id) or container.record.image == f"{value}:latest",
+        "ancestor": lambda value: value in (container.image, container.record.image_id) or container.image == f"{value}:latest",
         "exited": lambda value: container.exit_code is not None and str(container.exit_code) == value,
     }
     for key in filters:

@@ -1,6 +1,6 @@
 """From what the user asked for, and what the image says, to a container's record. Checked whole before anything is made.
 
-Interface: make_record(image, command, options) -> ContainerRecord; parse_volume, parse_mount, parse_tmpfs, parse_size, parse_signal, check_name.
+Interface: make_record(image, ...) -> ContainerRecord; parse_volume, parse_mount, parse_tmpfs, parse_size, parse_signal, check_name.
 The grammar of each option is Docker's; every refusal says what would be right.
 """
 
@@ -222,7 +222,7 @@ def parse_all_mounts(options: ContainerOptions) -> list[MountPoint]:
 def check_target(target: str) -> str:
     """An absolute directory of the container, in plain form. SpecError otherwise."""
     if not target.startswith("/"):
-        raise SpecError(f"invalid mount target {target!r}: mount path must be absolute", hint="name a place in the container, such as /data")
+        raise SpecError(f"invalid mount target {target!r}: mount path must be absolute", hint="a place in the container, such as /data")
     plain = os.path.normpath(without_nul("mount target", target).replace("//", "/"))
     if plain == "/":
         raise SpecError(f"invalid mount target {target!r}: destination can't be '/'")
@@ -233,20 +233,22 @@ def parse_volume(text: str) -> MountPoint:
     """`-v SOURCE:TARGET[:OPTIONS]` with a path as source, which is made if it does not exist, as Docker does."""
     parts = text.split(":")
     if len(parts) == 1 or not parts[0].startswith(("/", ".", "~")):
-        raise SpecError(f"invalid volume specification: {text!r}", hint="SOURCE:TARGET[:ro] with a path as source; named volumes come later")
+        hint = "SOURCE:TARGET[:ro] with a path as source; named volumes come later"
+        raise SpecError(f"invalid volume specification: {text!r}", hint=hint)
     if len(parts) > 3 or not parts[1]:
         raise SpecError(f"invalid volume specification: {text!r}", hint="SOURCE:TARGET[:ro]")
     source = os.path.abspath(os.path.expanduser(without_nul("mount source", parts[0])))
     words = parts[2].split(",") if len(parts) == 3 else []
     for word in words:
         if word not in ("ro", "rw", "z", "Z", "cached", "delegated", "consistent", *PROPAGATIONS):
-            raise SpecError(f"invalid volume specification: {text!r}: unknown option {word!r}", hint="ro, rw, or a propagation such as rslave")
+            hint = "ro, rw, or a propagation such as rslave"
+            raise SpecError(f"invalid volume specification: {text!r}: unknown option {word!r}", hint=hint)
     options = [word for word in words if word in ("ro", *PROPAGATIONS)]
     return MountPoint(kind="bind", source=source, target=check_target(parts[1]), options=options, create_source=True)
 
 
 def parse_mount(text: str) -> MountPoint:
-    """`--mount type=bind|tmpfs,source=...,target=...[,readonly]`. SpecError: a missing or unknown key, a source that is not there."""
+    """`--mount type=bind|tmpfs,source=...,target=...[,readonly]`. SpecError: a missing or unknown key."""
     fields: dict[str, str] = {}
     aliases = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
     known = ("type", "source", "target", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode")

@@ -92,7 +92,7 @@ def past(reader: Reader, selection: Selection) -> Iterator[tuple[str, bytes]]:
 
 
 def follow(reader: Reader, selection: Selection, handle: Handle) -> Iterator[tuple[str, bytes]]:
-    """What the log holds, then what is added, as it is added, until the container has ended. Lines are not waited for: a prompt has none."""
+    """What the log holds, then what is added until the container has ended. Lines are not waited for: a prompt has none."""
     yield from past(reader, selection)
     at_line_start = {"stdout": True, "stderr": True}
     while True:

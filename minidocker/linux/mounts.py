@@ -59,8 +59,8 @@ def make_read_only(target: str, *, recursive: bool = True) -> None:
     except SyscallError as error:
         if error.errno != 38:  # ENOSYS
             raise
-        below = [entry for entry in mountinfo() if entry.target == target or (recursive and entry.target.startswith(target.rstrip("/") + "/"))]
-        for entry in below:
+        inside = target.rstrip("/") + "/"
+        for entry in [one for one in mountinfo() if one.target == target or (recursive and one.target.startswith(inside))]:
             syscalls.mount("", entry.target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(entry.options))
 
 

@@ -1,6 +1,7 @@
 """Processes, as /proc tells them.
 
-Interface: stat(pid) -> Stat, pids(), children(pid), descendants(pid), ns_pids(pid), cmdline(pid), is_same(pid, start_time), close_all_except(fds).
+Interface: stat(pid) -> Stat, pids(), children(pid), descendants(pid), ns_pids(pid), cmdline(pid), is_same(pid, start_time),
+close_all_except(fds).
 Man pages: proc(5), pid_namespaces(7). The same from a shell: ps -o pid,ppid,stat,comm; pstree -p. Notebook: 02_processes.
 """
 
@@ -12,7 +13,7 @@ from collections import namedtuple
 from minidocker.errors import SyscallError
 
 Stat = namedtuple("Stat", "pid comm state ppid pgrp session tty_nr start_time")
-Stat.__doc__ = """The first fields of /proc/PID/stat. *start_time* is in clock ticks since boot: with the pid it names a process for good."""
+Stat.__doc__ = """From /proc/PID/stat. *start_time* is in clock ticks since boot: with the pid it names a process for good."""
 
 
 def _read(pid: int, name: str) -> bytes:
@@ -32,9 +33,8 @@ def stat(pid: int) -> Stat:
     text = _read(pid, "stat").decode(errors="replace")
     opening, closing = text.index("("), text.rindex(")")
     fields = text[closing + 2 :].split()
-    return Stat(
-        int(text[:opening]), text[opening + 1 : closing], fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[4]), int(fields[19])
-    )
+    numbers = [int(fields[index]) for index in (1, 2, 3, 4, 19)]  # ppid pgrp session tty_nr starttime
+    return Stat(int(text[:opening]), text[opening + 1 : closing], fields[0], *numbers)
 
 
 def pids() -> list[int]:

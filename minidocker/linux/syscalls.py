@@ -130,11 +130,11 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def mount_setattr(target: str, attr_set: int, *, recursive: bool = False) -> None:
     """Set mount attributes (MOUNT_ATTR_*), on the whole tree at once if *recursive*. See mount_setattr(2), Linux 5.12."""
     attributes = (ctypes.c_uint64 * 4)(attr_set, 0, 0, 0)  # struct mount_attr: attr_set attr_clr propagation userns_fd
-    result = _libc.syscall(
-        ctypes.c_long(SYS_MOUNT_SETATTR), AT_FDCWD, _path(target), AT_RECURSIVE if recursive else 0, attributes, ctypes.sizeof(attributes)
-    )
-    _checked(result, "mount_setattr", target)
-    trace(f"make {target} read-only{' with all below' if recursive else ''}", f"mount -o remount,ro{'=recursive' if recursive else ''} {target}")
+    flags = AT_RECURSIVE if recursive else 0
+    number, size = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.sizeof(attributes)
+    _checked(_libc.syscall(number, AT_FDCWD, _path(target), flags, attributes, size), "mount_setattr", target)
+    below = "=recursive" if recursive else ""
+    trace(f"make {target} read-only{' with all below' if recursive else ''}", f"mount -o remount,ro{below} {target}")
 
 
 def open_tree(path: str, *, recursive: bool) -> int:
@@ -148,7 +148,8 @@ def open_tree(path: str, *, recursive: bool) -> int:
 
 def move_mount(tree: int, target: str) -> None:
     """Attach what `open_tree` copied. See move_mount(2)."""
-    _checked(_libc.syscall(ctypes.c_long(SYS_MOVE_MOUNT), tree, b"", AT_FDCWD, _path(target), MOVE_MOUNT_F_EMPTY_PATH), "move_mount", target)
+    number = ctypes.c_long(SYS_MOVE_MOUNT)
+    _checked(_libc.syscall(number, tree, b"", AT_FDCWD, _path(target), MOVE_MOUNT_F_EMPTY_PATH), "move_mount", target)
 
 
 def unshare(flags: int) -> None:
@@ -169,7 +170,7 @@ class _CloneArgs(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_uint64)
-        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid", "set_tid_size", "cgroup")
+        for name in "flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup".split()
     ]
 
 
@@ -184,7 +185,8 @@ def clone3(flags: int, *, cgroup_fd: int = -1, exit_signal: int = 17) -> int:
     if cgroup_fd >= 0:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup_fd
-    pid = _forked(lambda: _libc_holding_gil.syscall(ctypes.c_long(SYS_CLONE3), ctypes.byref(args), ctypes.c_size_t(ctypes.sizeof(args))))
+    number, size = ctypes.c_long(SYS_CLONE3), ctypes.c_size_t(ctypes.sizeof(args))
+    pid = _forked(lambda: _libc_holding_gil.syscall(number, ctypes.byref(args), size))
     if pid < 0 and ctypes.get_errno() == 38 and not args.flags & (CLONE_INTO_CGROUP | CLONE_NEWTIME):  # ENOSYS
         pid = clone(flags, exit_signal=exit_signal)
     return _checked(pid, "clone3")
@@ -192,9 +194,9 @@ def clone3(flags: int, *, cgroup_fd: int = -1, exit_signal: int = 17) -> int:
 
 def clone(flags: int, *, exit_signal: int = 17) -> int:
     """fork() with new namespaces, by the older call. Returns as clone3 does. See clone(2)."""
-    number = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+    number = ctypes.c_long({"x86_64": 56, "aarch64": 220}[os.uname().machine])
     zeros = (ctypes.c_long(0),) * 4  # stack, parent_tid, child_tid, tls: a plain fork needs none of them
-    return _checked(_forked(lambda: _libc_holding_gil.syscall(ctypes.c_long(number), ctypes.c_ulong(flags | exit_signal), *zeros)), "clone")
+    return _checked(_forked(lambda: _libc_holding_gil.syscall(number, ctypes.c_ulong(flags | exit_signal), *zeros)), "clone")
 
 
 def _forked(fork: Callable[[], int]) -> int:

@@ -35,7 +35,7 @@ def open_pty(ptmx: str = "/dev/ptmx") -> tuple[int, str]:
 
 
 def make_controlling(slave: int) -> None:
-    """Make *slave* the terminal of this session, which we must lead: what makes ctrl-C reach the foreground job. See TIOCSCTTY in ioctl_tty(2)."""
+    """Make *slave* the terminal of this session, which we must lead: so ctrl-C reaches the foreground job. See ioctl_tty(2)."""
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 

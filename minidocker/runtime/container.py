@@ -59,7 +59,7 @@ class Handle:
         self.channel.send({"removes": True})
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code, once the container has ended and its cgroup is gone; None after *timeout* seconds. 137 if its monitor was killed."""
+        """The exit code, once the container has ended and its cgroup is gone; 137 if its monitor was killed. None: *timeout* is over."""
         if self.exit_code is None and timeout is not None:
             return self._wait_until(timeout)
         while self.exit_code is None:
@@ -185,7 +185,7 @@ class Runtime:
             os.close(pidfd)
 
     def delete(self, container_id: str, bundle: str, cgroup: str) -> None:
-        """The spec's `delete`: remove what a killed monitor may have left of a stopped container. WrongStatus: it is not stopped.
+        """The spec's `delete`: remove what a killed monitor may have left. WrongStatus: the container is not stopped.
 
         The bundle is the caller's. A second call does nothing.
         """
@@ -194,7 +194,8 @@ class Runtime:
         except FileNotFoundError:
             return
         except BlockingIOError:
-            raise WrongStatus(f"container {container_id[:12]} is running", status="running", needed="stopped", hint="stop it first") from None
+            words = f"container {container_id[:12]} is running"
+            raise WrongStatus(words, status="running", needed="stopped", hint="stop it first") from None
         try:
             self.sweep(container_id, cgroup)
         finally:
@@ -209,7 +210,9 @@ class Runtime:
             except FileNotFoundError:
                 continue
 
-    def exec(self, state: sync.Message, cgroup: str, process_spec: sync.Message, stdio: tuple[int, int, int] | None, *, trace: int = -1) -> Exec:
+    def exec(
+        self, state: sync.Message, cgroup: str, process_spec: sync.Message, stdio: tuple[int, int, int] | None, *, trace: int = -1
+    ) -> Exec:
         """Start one more process in the container that *state* describes. *stdio*: its three descriptors, None with a terminal.
 
         SyscallError ENOENT, EACCES: the command; WrongStatus: the container has ended.

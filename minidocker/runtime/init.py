@@ -66,7 +66,8 @@ def run(
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the monitor is killed, so is the container
         step[0] = "enter the cgroup"
         cgroups.enter(entrances)  # first of all: whatever we do from here on is on the container's account
-        syscalls.trace(f"enter the cgroup {spec['linux']['cgroupsPath']}", f"echo $$ > /sys/fs/cgroup{spec['linux']['cgroupsPath']}/cgroup.procs")
+        cgroup = spec["linux"]["cgroupsPath"]
+        syscalls.trace(f"enter the cgroup {cgroup}", f"echo $$ > /sys/fs/cgroup{cgroup}/cgroup.procs")
         program = prepare(spec, channel, stdio, joined, bundle, step)
         if wait and channel.receive()[0] is None:
             os._exit(code)  # the monitor has gone, and without it there is no container
@@ -82,7 +83,9 @@ def run(
         os._exit(code)
 
 
-def prepare(spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, int], joined: dict[str, int], bundle: str, step: list[str]) -> str:
+def prepare(
+    spec: sync.Message, channel: sync.Channel, stdio: tuple[int, int, int], joined: dict[str, int], bundle: str, step: list[str]
+) -> str:
     """Everything before "start": returns the program to execute. *step* names what is being done, for the error."""
     process = spec["process"]
     own = {entry["type"] for entry in spec["linux"]["namespaces"] if "path" not in entry}
@@ -168,7 +171,8 @@ def resolve_user(user: sync.Message) -> None:
     accounts = {fields[0]: fields for fields in read_table("/etc/passwd", 4)}
     entry = accounts.get(login) or next((fields for fields in accounts.values() if fields[2] == login), None)
     if entry is None and not login.isdecimal():
-        raise SpecError(f"unable to find user {login}: no matching entries in passwd file", hint="give a numeric uid, or a user of the image")
+        hint = "give a numeric uid, or a user of the image"
+        raise SpecError(f"unable to find user {login}: no matching entries in passwd file", hint=hint)
     user["uid"] = int(entry[2]) if entry else int(login)
     user["gid"] = int(entry[3]) if entry else 0
     groups = read_table("/etc/group", 4)

@@ -49,11 +49,9 @@ class Reader:
 
     def records(self) -> Iterator[tuple[str, bytes, str]]:
         """(stream, data, time) of each record that has been written whole since the last call."""
-        try:
-            file = open(self.path, "rb")
-        except FileNotFoundError:
+        if not os.path.exists(self.path):
             return
-        with file:
+        with open(self.path, "rb") as file:
             file.seek(self.position)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -172,8 +172,8 @@ class Monitor:
             poller.register(fd, select.POLLIN)
         while True:
             events = [fd for fd, _ in poller.poll()]
-            grown = any([self.pump(fd) for fd in events if fd in self.outputs])
-            if grown:
+            grown = [self.pump(fd) for fd in events if fd in self.outputs]  # all of them, not only up to the first
+            if any(grown):
                 self.ring()
             if self.listener.fileno() in events:
                 connection, _ = self.listener.accept()

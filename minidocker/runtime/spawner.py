@@ -10,6 +10,7 @@ Man pages: fork(2), unix(7), accept(2). Notebook: 20_life.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -196,10 +197,8 @@ def serve_client(client: sync.Channel, spawner: sync.Channel) -> None:
     if message == LEAVE:
         spawner.send(LEAVE, [client.fileno()])
         return
-    try:
+    with contextlib.suppress(BrokenPipeError):  # it was killed: that is no reason not to serve
         spawner.send(TAKEN)
-    except BrokenPipeError:  # it was killed: that is no reason not to serve
-        pass
     spawner.close()
     if message is None:
         return

@@ -120,10 +120,9 @@ def listen(path: str) -> socket.socket:
 
 def error_message(error: BaseException, step: str) -> Message:
     """An exception as a message: for a system call {step, syscall, errno, path}, for ours the class and words."""
-    if isinstance(error, SyscallError):
-        return {"error": {"step": error.step or step, "syscall": error.syscall, "errno": error.errno, "path": shortened(error.filename), "hint": error.hint}}
     if isinstance(error, OSError):
-        return {"error": {"step": step, "syscall": "", "errno": error.errno or 0, "path": shortened(error.filename), "hint": ""}}
+        words = {"step": getattr(error, "step", "") or step, "syscall": getattr(error, "syscall", ""), "hint": getattr(error, "hint", "")}
+        return {"error": {**words, "errno": error.errno or 0, "path": shortened(error.filename)}}
     kind = type(error).__name__
     return {"error": {"step": step, "kind": kind, "message": shortened(str(error) or kind), "hint": getattr(error, "hint", "")}}
 

@@ -136,7 +136,8 @@ class CgroupV1(v2.Cgroup):
 
     def _locate(self, file: str) -> tuple[str, File]:
         if file not in TRANSLATION:
-            raise MissingFeature(f"{file} does not exist on cgroup v1", hint="this host's controllers are on cgroup v1; the course's VM has v2")
+            hint = "this host's controllers are on cgroup v1; the course's VM has v2"
+            raise MissingFeature(f"{file} does not exist on cgroup v1", hint=hint)
         entry = TRANSLATION[file]
         mount = layout.layout().v1.get(entry.controller)
         if mount is None:

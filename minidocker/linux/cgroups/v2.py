@@ -75,7 +75,7 @@ class Cgroup:
         return read(f"{self.path}/{file}")
 
     def kill(self) -> None:
-        """SIGKILL to every process in it, and below, at once: none can escape by forking. See cgroup.kill in cgroup-v2.rst, Linux 5.14."""
+        """SIGKILL to every process in it, and below, at once: none can escape by forking. See cgroup.kill, Linux 5.14."""
         try:
             write(f"{self.path}/cgroup.kill", "1")
         except SyscallError as error:
@@ -83,7 +83,7 @@ class Cgroup:
                 raise
 
     def wait_empty(self, timeout: float = 10.0) -> None:
-        """Wait until no process is left in it or below, told by the kernel (cgroup.events). MinidockerError: still not after *timeout* seconds."""
+        """Wait until no process is left in it or below, told by the kernel. MinidockerError: still not after *timeout* seconds."""
         try:
             fd = os.open(f"{self.path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -93,7 +93,8 @@ class Cgroup:
             poller.register(fd, select.POLLPRI | select.POLLERR)
             while b"populated 1" in os.pread(fd, 4096, 0):
                 if not poller.poll(timeout * 1000):
-                    raise MinidockerError(f"processes in cgroup {self.name} do not end", hint="a process in uninterruptible sleep (state D) holds it")
+                    hint = "a process in uninterruptible sleep (state D) holds it"
+                    raise MinidockerError(f"processes in cgroup {self.name} do not end", hint=hint)
         finally:
             os.close(fd)
 
