@@ -46,8 +46,8 @@ lab.host(" <- ".join(names))
 print("the last one is pid", pid, "and its parent is", parent)
 
 # %% [markdown]
-# What happened: you climbed to the root. Number 1 is the first program that the kernel started; everything else descends from it. Its parent is 0, which
-# means: nobody whom you could name.
+# What happened: you climbed to the root. Number 1 is the first program that the kernel started, and every other program descends from it. (The kernel's own
+# threads hang below number 2.) Its parent is 0, which means: nobody whom you could name.
 #
 # ## 2. The next child is number 1
 #
@@ -234,7 +234,7 @@ if os.fork() == 0:
 os.wait()
 
 # %% [markdown]
-# SIGKILL can't have a handler, so no signal from inside can ever kill pid 1. And from outside?
+# SIGKILL can't have a handler, so nobody inside can ever kill pid 1. And from outside?
 
 # %% tags=["predict"]
 predict(
@@ -250,7 +250,7 @@ predict(
 # %%
 for number in (signal.SIGTERM, signal.SIGKILL):
     os.kill(init, number)
-    print(number.name, "ended init:", wait_for_end(init, 0.5))
+    print(number.name, "ended init:", wait_for_end(init, 1))
 alive = [pid for pid in (init, shell, worker) if os.path.exists(f"/proc/{pid}") and process.stat(pid).state != "Z"]
 print("alive in the family:", alive)
 
@@ -275,7 +275,7 @@ from minidocker.runtime import init as runtime_init
 lab.source(runtime_init.reap_for_child)
 
 # %% [markdown]
-# Now real containers. To stop one, the engine sends SIGTERM, waits a while (Docker: 10 seconds; here: 1), then sends SIGKILL.
+# Now real containers. To stop one, the engine sends SIGTERM, waits a while (Docker: 10 seconds; here: 2), then sends SIGKILL.
 
 # %% tags=["predict"]
 predict(
@@ -292,7 +292,7 @@ predict(
 for careful in (False, True):
     box = lab.engine.containers.run("busybox", ["sleep", "1000"], detach=True, init=careful)
     inside = [process.ns_pids(pid)[-1] for pid in [box.pid, *process.descendants(box.pid)]]
-    box.stop(timeout=1)
+    box.stop(timeout=2)
     print(f"init={careful}: processes {inside}, exit code {box.wait()}")
 
 # %% [markdown]

@@ -46,7 +46,7 @@ def nested(work: Work) -> str:
 def deepest(pid: int) -> list[int]:
     """The numbers of the process below *pid* that has most. The last fork may be a moment behind the cell's end, so look for a while."""
     found: list[int] = []
-    for _ in range(20):
+    for _ in range(50):
         found = max((process.ns_pids(below) for below in process.descendants(pid) if process.stat(below).state != "Z"), key=len, default=[])
         if len(found) > 2:
             break
@@ -74,7 +74,7 @@ def be_pid_1(tell):
         time.sleep(0.15)
         os.kill(os.getpid(), signal.SIGTERM) if ending == "signal" else os._exit(3)
     signal.signal(signal.SIGALRM, lambda *_: (os.write(tell, b"stuck"), os._exit(1)))
-    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, 2.0)
     try:
         said = repr(reap(main))
     except Exception as error:
