@@ -173,7 +173,7 @@ def sanitized(value: Any, rules: list[tuple[str, str]]) -> Any:
 
 def keep_equal_outputs(new: NotebookNode, old: NotebookNode) -> None:
     """Where a cell says the same as the committed one, but for what the sanitizer hides, take the committed outputs: a smaller diff."""
-    rules = patterns()
+    rules = [rule for rule in patterns() if rule[1] != "SOURCE"]  # shown source is to be today's, so it counts here
     committed = {cell.id: cell for cell in old.cells if cell.cell_type == "code"}
     for cell in new.cells:
         before = committed.get(cell.get("id"))
