@@ -1,30 +1,22 @@
-"""One container and what Docker lets you do with it."""
+"""One container, and the verbs that Docker has for it."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minidocker.engine import bundle, trace
 from minidocker.engine.attachment import Attachment
+from minidocker.engine.container_view import ContainerView
 from minidocker.engine.options import check_name, parse_signal
-from minidocker.engine.output import Selection, follow, past
 from minidocker.engine.record import ContainerRecord
 from minidocker.errors import Conflict, ContainerNotFound, WrongStatus
-from minidocker.linux import process
-from minidocker.runtime import lock, log
-from minidocker.runtime.container import KILLED, Exec, Handle
-from minidocker.runtime.monitor import write_json
+from minidocker.runtime import lock
+from minidocker.runtime.container import Exec, Handle
 
 if TYPE_CHECKING:
     from minidocker.engine.engine import Engine
-
-_STATUSES = {"creating": "created", "created": "created", "running": "running", "paused": "paused"}
 
 
 class ExecResult(NamedTuple):
@@ -33,134 +25,12 @@ class ExecResult(NamedTuple):
     stderr: bytes
 
 
-class Container:
-    """A container of *engine*, made as *record* says. Cheap to make; every question is answered from the present."""
+class Container(ContainerView):
+    """A container of *engine*. Cheap to make; every question is answered from the present."""
 
     def __init__(self, engine: Engine, record: ContainerRecord) -> None:
-        self.engine, self.record = engine, record
+        super().__init__(engine, record)
         self._created: Handle | None = None  # between the runtime's create (by attach) and its start
-
-    def __repr__(self) -> str:
-        return f"<Container {self.name}>"
-
-    # -- what it is ----------------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        return self.record.id
-
-    @property
-    def short_id(self) -> str:
-        return self.record.id[:12]
-
-    @property
-    def name(self) -> str:
-        return self.record.name
-
-    @property
-    def image(self) -> str:
-        return self.record.image
-
-    @property
-    def command(self) -> list[str]:
-        return self.record.args
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return self.record.labels
-
-    @property
-    def created(self) -> str:
-        return self.record.created
-
-    @property
-    def home(self) -> Path:
-        """The container's directory: the OCI bundle, what it wrote, its log."""
-        return self.engine.paths.containers / self.id
-
-    @property
-    def log_path(self) -> Path:
-        return self.home / log.NAME
-
-    @property
-    def cgroup(self) -> str:
-        """The name of its cgroup, below the mount point of each hierarchy."""
-        return bundle.cgroup_name(self.engine.paths, self.id)
-
-    # -- how it fares --------------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """The OCI state. If its monitor was killed, the truth is written now: what it left is removed, the end is 137."""
-        state = self.engine.runtime.state(self.id, str(self.home))
-        if state["status"] == "stopped" and os.path.exists(self.engine.runtime.state_path(self.id)):
-            self._settle()
-        return state
-
-    def _settle(self) -> None:
-        """Finish what a killed monitor could not: kill what is left, and write down the end."""
-        try:
-            held = lock.take(f"{self.home}/lock")
-        except (BlockingIOError, FileNotFoundError):  # started or removed this moment: then there is nothing to settle
-            return
-        try:
-            path = self.engine.runtime.state_path(self.id)
-            started = ""
-            if os.path.exists(path):
-                started = json.loads(Path(path).read_bytes()).get("startedAt", "")
-            self.engine.runtime.sweep(self.id, self.cgroup)
-            if started and self._end().get("startedAt") != started:
-                end = {"exitCode": KILLED, "startedAt": started, "finishedAt": log.timestamp(time.time_ns())}
-                write_json(f"{self.home}/exit.json", {**end, "error": "the container's monitor was killed"})
-        finally:
-            os.close(held)
-
-    def _end(self) -> dict[str, Any]:
-        """exit.json, {} if it has not ended yet."""
-        try:
-            content = (self.home / "exit.json").read_bytes()
-        except FileNotFoundError:
-            return {}
-        return dict(json.loads(content)) if content else {"exitCode": KILLED, "error": "the machine stopped"}
-
-    @property
-    def status(self) -> str:
-        """created, running, paused, exited; "dead" if its files are gone."""
-        if not self.home.is_dir():
-            return "dead"
-        status = self.state["status"]
-        if status != "stopped":
-            return _STATUSES[status]
-        return "exited" if self._end() else "created"
-
-    @property
-    def pid(self) -> int:
-        """The first process's pid on the host; 0 if none runs."""
-        state = self.state
-        return int(state["pid"]) if state["status"] == "running" else 0
-
-    @property
-    def exit_code(self) -> int | None:
-        """None as long as it has not ended."""
-        return None if self.state["status"] == "running" else self._end().get("exitCode")
-
-    @property
-    def error(self) -> str:
-        """Why it ended, if that was not its own doing."""
-        return str(self._end().get("error", ""))
-
-    @property
-    def started_at(self) -> str:
-        """When it was last started, "" if never."""
-        return str(self.state.get("startedAt") or self._end().get("startedAt", ""))
-
-    @property
-    def finished_at(self) -> str:
-        return "" if self.state["status"] == "running" else str(self._end().get("finishedAt", ""))
-
-    def reload(self) -> None:
-        """Read the record again, for a name that was changed elsewhere. ContainerNotFound: it was removed."""
-        self.record = self.engine.store.find(self.id)
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -187,7 +57,7 @@ class Container:
             raise Conflict(f"cannot join IPC of container {name}: non-shareable IPC", hint="start that one with --ipc shareable")
         state = donor.state
         if state["status"] != "running":
-            raise WrongStatus(f"cannot join the namespaces of container {name}: it is not running", status=state["status"], needed="running")
+        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command; it stays created then."""
         return state
 
     def start(self) -> None:
@@ -321,47 +191,6 @@ class Container:
         """Give it another name. NameInUse; SpecError: not a name."""
         self.record = self.engine.store.rename(self.record, check_name(new_name))
 
-    # -- its output ----------------------------------------------------------------------------------------------------
-
-    def logs(
-        self,
-        *,
-        stdout: bool = True,
-        stderr: bool = True,
-        since: float | None = None,
-        until: float | None = None,
-        tail: int | None = None,
-        timestamps: bool = False,
-    ) -> bytes:
-        """What it has written so far. *since*, *until*: seconds of the epoch; *tail*: only so many lines at the end."""
-        selection = Selection(stdout, stderr, since, until, tail, timestamps)
-        return b"".join(data for _, data in past(log.Reader(str(self.log_path)), selection))
-
-    def follow(
-        self,
-        *,
-        stdout: bool = True,
-        stderr: bool = True,
-        since: float | None = None,
-        until: float | None = None,
-        tail: int | None = None,
-        timestamps: bool = False,
-        wait: bool = True,
-    ) -> Iterator[tuple[str, bytes]]:
-        """As `logs`, as (stream, bytes), and on as it writes, until it ends; without *wait* only what is there."""
-        selection = Selection(stdout, stderr, since, until, tail, timestamps)
-        try:
-            handle = self.engine.runtime.connect(self.id) if wait else None
-        except WrongStatus:
-            handle = None
-        if handle is None:
-            yield from past(log.Reader(str(self.log_path)), selection)
-            return
-        try:
-            yield from follow(log.Reader(str(self.log_path)), selection, handle)
-        finally:
-            handle.close()
-
     # -- more processes in it ------------------------------------------------------------------------------------------
 
     def exec_start(
@@ -431,14 +260,6 @@ class Container:
         for reader in readers:
             reader.join()
         return ExecResult(running.wait(), results[out_read], results[err_read])
-
-    def top(self) -> list[process.Stat]:
-        """Its processes, with their pids on the host. WrongStatus: it does not run."""
-        from minidocker.linux import cgroups
-
-        if self.pid == 0:
-            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running")
-        return [process.stat(pid) for pid in cgroups.open_cgroup(self.cgroup).pids()]
 
 
 def read_all(fd: int) -> bytes:

@@ -15,7 +15,7 @@ import time
 
 from minidocker.errors import ContainerNotFound, MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, process, syscalls
-from minidocker.runtime import lock, monitor, spawner, sync
+from minidocker.runtime import lock, spawner, state, sync
 
 KILLED = 128 + signal.SIGKILL
 
@@ -153,14 +153,13 @@ class Runtime:
         """
         if not os.path.isdir(bundle):
             raise ContainerNotFound(f"no such container: {container_id[:12]}")
-        stopped = {"ociVersion": monitor.OCI_VERSION, "id": container_id, "status": "stopped", "bundle": bundle}
+        stopped = {"ociVersion": state.OCI_VERSION, "id": container_id, "status": "stopped", "bundle": bundle}
         if not lock.is_held(f"{bundle}/lock"):
             return stopped
         try:
-            state: sync.Message = json.loads(monitor.read_file(self.state_path(container_id)))
+            return dict(json.loads(state.read_file(self.state_path(container_id))))
         except FileNotFoundError:
             return {**stopped, "status": "creating"}  # or just ended: in both cases there is no process to show
-        return state
 
     def state_path(self, container_id: str) -> str:
         """Where the monitor writes the state. That it is there without a living monitor says that one was killed."""
@@ -204,7 +203,7 @@ class Runtime:
     def sweep(self, container_id: str, cgroup: str) -> None:
         """Remove the cgroup, with what is in it, and the files in the runtime directory. The caller holds the container's lock."""
         cgroups.open_cgroup(cgroup.lstrip("/")).remove_with_processes()
-        for ending in monitor.ENDINGS:
+        for ending in state.ENDINGS:
             try:
                 os.unlink(f"{self.run}/containers/{container_id}{ending}")
             except FileNotFoundError:

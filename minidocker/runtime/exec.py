@@ -12,7 +12,7 @@ import os
 
 from minidocker.errors import SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
-from minidocker.runtime import init, monitor, sync, tracing
+from minidocker.runtime import init, state, sync, tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
         return
     _, status = os.waitpid(pid, 0)
     try:
-        creator.send({"exited": monitor.exit_code(status)})
+        creator.send({"exited": state.exit_code(status)})
     except OSError:
         return  # the client has gone; the process ran to its end all the same
 

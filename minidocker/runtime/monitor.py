@@ -16,11 +16,9 @@ import time
 
 from minidocker.errors import MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
-from minidocker.runtime import init, lock, log, sync, tracing
+from minidocker.runtime import init, lock, log, state, sync, tracing
 
 CHUNK = 1 << 16
-OCI_VERSION = "1.2.0"
-ENDINGS = (".sock", ".json", ".json.tmp")  # what a container has in the runtime directory
 
 
 def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
@@ -67,7 +65,7 @@ class Monitor:
             raise WrongStatus(f"container {self.id[:12]} is running", status="running", needed="stopped") from None
         syscalls.trace("lock the container: it is ours")
         self.step = "read config.json"
-        spec = json.loads(read_file(f"{self.bundle}/config.json"))
+        spec = json.loads(state.read_file(f"{self.bundle}/config.json"))
         self.hooks = spec.get("hooks", {}).get("poststop", [])
         self.step = "make the cgroup"
         self.cgroup = cgroups.open_cgroup(spec["linux"]["cgroupsPath"].lstrip("/"))
@@ -257,7 +255,7 @@ class Monitor:
     def finish(self) -> None:
         """Reap, save the rest of the output, write down the end, leave nothing, and only then tell."""
         _, status = os.waitpid(self.pid, 0)
-        code = exit_code(status)
+        code = state.exit_code(status)
         syscalls.trace(f"the process has ended: {code}")
         if not self.own_pid_namespace and self.cgroup is not None:
             self.cgroup.kill()  # what it started lives on, and holds the pipes
@@ -284,7 +282,7 @@ class Monitor:
         """Remove the cgroup and the runtime directory."""
         if self.cgroup is not None:
             self.cgroup.remove_with_processes()
-        for ending in ENDINGS:
+        for ending in state.ENDINGS:
             try:
                 os.unlink(self.run_path + ending)
             except FileNotFoundError:
@@ -294,10 +292,10 @@ class Monitor:
         """The bundle's poststop hooks, unless a client is there that said it removes the container itself."""
         if self.remover is not None:
             return
-        state = json.dumps({"ociVersion": OCI_VERSION, "id": self.id, "status": "stopped", "bundle": self.bundle})
+        stopped = json.dumps({"ociVersion": state.OCI_VERSION, "id": self.id, "status": "stopped", "bundle": self.bundle})
         for hook in self.hooks:
             readable, writable = os.pipe2(os.O_CLOEXEC)
-            os.write(writable, state.encode())
+            os.write(writable, stopped.encode())
             os.close(writable)
             environment = dict(entry.split("=", 1) for entry in hook.get("env", []))
             pid = os.posix_spawn(hook["path"], hook["args"], environment, file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0)])
@@ -306,8 +304,8 @@ class Monitor:
 
     def write_state(self, status: str, *, visible: bool = True, **more: str) -> None:
         """The runtime-spec's "State", with the start time that makes the pid unmistakable. Not *visible*: under its temporary name."""
-        state = {
-            "ociVersion": OCI_VERSION,
+        content = {
+            "ociVersion": state.OCI_VERSION,
             "id": self.id,
             "status": status,
             "pid": self.pid,
@@ -316,40 +314,11 @@ class Monitor:
             "monitorPid": os.getpid(),
             **more,
         }
-        write_json(f"{self.run_path}.json", state, visible=visible)
+        state.write_json(f"{self.run_path}.json", content, visible=visible)
         syscalls.trace(f"write the state: {status}", f"cat {self.run_path}.json")
 
     def write_end(self, code: int) -> None:
         """exit.json in the bundle: how it ended. A container that never started has no end."""
         if self.started_at:
             end = {"exitCode": code, "startedAt": self.started_at, "finishedAt": log.timestamp(time.time_ns())}
-            write_json(f"{self.bundle}/exit.json", end)
-
-
-def exit_code(status: int) -> int:
-    """A wait(2) status as a shell has it: 128 + the signal that killed it."""
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-
-
-def read_file(path: str) -> bytes:
-    """A whole file. OSError as open(2) has it."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        pieces = []
-        while piece := os.read(fd, 1 << 16):
-            pieces.append(piece)
-        return b"".join(pieces)
-    finally:
-        os.close(fd)
-
-
-def write_json(path: str, value: object, *, visible: bool = True) -> None:
-    """Replace a file in one step: a reader sees the old or the new, never a half. Not *visible*: the caller renames it."""
-    temporary = f"{path}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, json.dumps(value).encode())
-    finally:
-        os.close(fd)
-    if visible:
-        os.rename(temporary, path)
+            state.write_json(f"{self.bundle}/exit.json", end)
