@@ -19,8 +19,7 @@ lab: setup  ## open JupyterLab on the lessons, on 127.0.0.1 (make lab PORT=8888)
 	@exec $(BIN)/jupyter lab notebooks --ip=127.0.0.1 --port=$(PORT) --no-browser --allow-root \
 		--KernelManager.transport=ipc --ServerApp.log_level=WARN
 
-test: setup  ## pass every test, the lessons included
-	@vagrant/packages.sh test
+test: setup browser  ## pass every test, the lessons included
 	@$(PYTEST) tests
 
 setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/minidocker works
@@ -29,7 +28,7 @@ setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/
 demo: setup  ## one container with a memory limit, and what each kernel feature did for it
 	@$(BIN)/minidocker demo
 
-notebooks: setup  ## run every lesson on the live kernel and compare its outputs (nbval)
+notebooks: setup browser  ## run every lesson on the live kernel and compare its outputs (nbval)
 	@$(PYTEST) tests/notebooks
 
 bench: setup  ## side by side with docker, podman and runc, as far as they are installed
@@ -48,6 +47,11 @@ clean:  ## remove what make made here; images and containers stay
 packages:
 	@vagrant/packages.sh base
 
+# For the tests only. Where the distribution has no chromium package (see packages.sh), playwright brings its own.
+browser: $(VENV)/.done
+	@vagrant/packages.sh test
+	@[ -x /usr/bin/chromium ] || $(BIN)/python -m playwright install --with-deps chromium
+
 $(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) on PATH. Name one: make setup PYTHON=/usr/bin/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -57,4 +61,4 @@ $(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[course,test]'
 	@touch $@
 
-.PHONY: help lab test setup demo notebooks bench lint clean packages
+.PHONY: help lab test setup demo notebooks bench lint clean packages browser

@@ -82,3 +82,71 @@ def test_a_fresh_machine_needs_only_what_the_readme_says() -> None:
     """make and git come before packages.sh can run, so the README has to say so; everything else is make's job."""
     commands = APT_INSTALL.findall((TOP / "README.md").read_text())
     assert {word for command in commands for word in command.split() if not word.startswith("-")} == {"git", "make"}
+
+
+class Machine:
+    """A machine on which some commands are replaced by short scripts, which also write down that they were called."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.log = place, place / "log"
+        self.replace("dpkg-query", 'case "${@: -1}" in git|make) echo -n installed ;; *) exit 1 ;; esac')
+        self.replace("apt-get", "exit 0")
+        self.replace("sleep", "exit 0")
+
+    def replace(self, command: str, script: str) -> None:
+        path = self.place / command
+        path.write_text(f'#!/bin/bash\necho "{command} $*" >> {self.log}\n{script}\n')
+        path.chmod(0o755)
+
+    def install(self, *groups: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.place}:/usr/bin:/bin"
+        return subprocess.run([PACKAGES, *groups], env={"PATH": path}, capture_output=True, text=True, timeout=20)
+
+    def called(self, command: str) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if line.startswith(command + " ")]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_only_what_is_missing_is_installed(machine: Machine) -> None:
+    ran = machine.install("base")
+    assert ran.returncode == 0, ran.stderr
+    update, install = machine.called("apt-get")
+    assert update.endswith(" update --quiet --quiet")
+    assert set(install.partition("--no-install-recommends ")[2].split()) == listed("base") - {"git", "make"}
+
+
+def test_when_all_is_there_nothing_is_asked_of_anybody(machine: Machine) -> None:
+    machine.replace("dpkg-query", "echo -n installed")
+    ran = machine.install("base", "test", "bench")
+    assert (ran.returncode, ran.stdout, machine.called("apt-get")) == (0, "", [])
+
+
+def test_a_package_that_was_removed_but_left_its_settings_is_missing(machine: Machine) -> None:
+    machine.replace("dpkg-query", "echo -n config-files")
+    machine.install("base")
+    assert len(machine.called("apt-get")) == 2
+
+
+def test_a_dead_mirror_is_tried_three_times_and_then_named(machine: Machine) -> None:
+    machine.replace("apt-get", "exit 100")
+    ran = machine.install("base")
+    assert ran.returncode == 1
+    assert [call.endswith("update --quiet --quiet") for call in machine.called("apt-get")] == [True, True, True, False]
+    assert "could not install: busybox-static" in ran.stderr and "The package mirror did not answer" in ran.stderr
+
+
+def test_a_dead_mirror_among_others_stops_nobody(machine: Machine) -> None:
+    machine.replace("apt-get", 'case "$*" in *update*) exit 100 ;; esac')
+    assert machine.install("base").returncode == 0
+
+
+def test_who_is_not_root_is_told_so(machine: Machine) -> None:
+    machine.replace("id", "echo 1000")
+    ran = machine.install("base")
+    assert ran.returncode == 1
+    assert "needs root" in ran.stderr
+    assert machine.called("apt-get") == []

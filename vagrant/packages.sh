@@ -12,8 +12,10 @@ packages_of() {
     case "$1" in
         base)  # busybox-static becomes the base image; the others are what the engine and the lessons call
             echo busybox-static ca-certificates git iproute2 make nftables procps python3 python3-venv util-linux ;;
-        test)  # strangers that must understand what we write
-            echo runc skopeo umoci ;;
+        test)  # a stranger that must understand our images, and a browser for the lessons
+            echo skopeo
+            # Ubuntu has no chromium package but a snap, which needs a running snapd: there make fetches playwright's own.
+            if [ "$(. /etc/os-release && echo "$ID")" = debian ]; then echo chromium fonts-dejavu-core; fi ;;
         bench)  # the engines to compare with; installing docker.io starts its service where systemd runs
             echo docker.io podman runc ;;
         *)
@@ -47,8 +49,7 @@ fi
 names=()
 for group in "${@:-base}"; do
     found=$(packages_of "$group")
-    read -ra more <<<"$found"
-    names+=("${more[@]}")
+    names+=($found)  # split into words on purpose
 done
 if [ "$list_only" = yes ]; then
     printf '%s\n' "${names[@]}" | sort -u

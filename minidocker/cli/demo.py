@@ -69,10 +69,13 @@ def _evidence(container: Container) -> Iterator[tuple[str, list[str]]]:
     mounted = [f"{source} on / type {kind}", *(f"  {option}" for option in options.split(","))]
     yield "overlay: shared layers below, its own changes on top", mounted
     hidden = _root_mount(pid) not in Path("/proc/self/mountinfo").read_text()
-    yield "pivot_root: the host's files are out of reach", [
-        f"/ inside: {' '.join(sorted(os.listdir(f'/proc/{pid}/root')))}",
-        f"in the host's own list of mounts: {'no trace of it' if hidden else 'visible'}",
-    ]
+    yield (
+        "pivot_root: the host's files are out of reach",
+        [
+            f"/ inside: {' '.join(sorted(os.listdir(f'/proc/{pid}/root')))}",
+            f"in the host's own list of mounts: {'no trace of it' if hidden else 'visible'}",
+        ],
+    )
     yield "capabilities: root, but not all of it", [f"{_capabilities(pid)} inside, {_capabilities('self')} outside"]
 
 
