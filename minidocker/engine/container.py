@@ -57,11 +57,12 @@ class Container(ContainerView):
             raise Conflict(f"cannot join IPC of container {name}: non-shareable IPC", hint="start that one with --ipc shareable")
         state = donor.state
         if state["status"] != "running":
-        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command; it stays created then."""
+            words = f"cannot join the namespaces of container {name}: it is not running"
+            raise WrongStatus(words, status=state["status"], needed="running")
         return state
 
     def start(self) -> None:
-        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command (ENOENT, EACCES); created it stays."""
+        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command (ENOENT, EACCES)."""
         if self._created is not None:  # `attach` has done the runtime's create, and keeps the handle
             handle, self._created = self._created, None
             try:

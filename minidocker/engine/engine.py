@@ -79,7 +79,7 @@ class Engine:
             "directories": self._prune_directories(known),
             "cgroups": self._prune_cgroups(known),
             "layers": [str(path) for path in self.snapshots.prune()],
-            "blobs": [str(path) for path in self.images.blobs.prune_temporaries()],
+            "blobs": [str(path) for path in self.images.prune()],
         }
         return {kind: items for kind, items in removed.items() if items}
 
