@@ -330,7 +330,7 @@ print(subprocess.run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", scrip
 # | remount "/" read-only | `mount -o remount,bind,ro /` | `--read-only` |
 #
 # What Docker really does: runc calls `pivot_root(".", ".")` as here, and makes the old root a slave first, so that unmounting it cannot reach the host. Where the host's root is a RAM disk, pivot_root is
-# impossible, and it moves the mount and uses chroot (`--no-pivot`). Docker also lets a container *open* only the device numbers that it was given, by a device cgroup; this engine does not yet.
+# impossible, and it moves the mount and uses chroot (`--no-pivot`). One difference: Docker lets root inside make devices (`CAP_MKNOD`), and has a device cgroup refuse to open any but the harmless ones: else it could make the host's disk, and read it. This engine has no such rules yet, so it takes `CAP_MKNOD` away.
 #
 # ## Exercises
 #
