@@ -5,8 +5,8 @@
     def test_z(engine_name): ...   only a name, for commands: run("--name", engine_name, ...)
 
 Each engine's name is mdt + 3 digits of this run + 1 of the worker + 3 of its own, so that workers, and several developers on one machine,
-do not take each other's things for leaks. Lessons all use the one engine "mdlab", so everything under tests/notebooks and tests/course
-runs on one worker; apart from that a file's tests stay together.
+do not take each other's things for leaks. Lessons run under such a name, too: MINIDOCKER_LAB. The tests of a file stay on one worker, apart
+from those of notebooks, which take long and each have a lab of their own.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from xdist.scheduler import LoadScopeScheduling
 if TYPE_CHECKING:  # at run time where it is used: what tests linux/ and oci/ needs no engine
     from minidocker.engine.engine import Engine
 
-LAB = "lab"  # the group of the tests that use the lessons' engine
-LAB_ENGINE = "mdlab"
 # The first process of a run chooses, its xdist workers inherit.
 RUN = os.environ.setdefault("MINIDOCKER_TEST_RUN", secrets.token_hex(2)[:3])
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
@@ -47,16 +45,11 @@ _at_start = pytest.StashKey[Snapshot]()
 _at_end = pytest.StashKey[list[str]]()
 
 
-def group_of(path: str) -> str:
-    """*path* below the project. The tests of one group run one after the other, on one worker."""
-    return LAB if path.startswith(("tests/notebooks/", "tests/course/", "notebooks/")) else path
-
-
 class InGroups(LoadScopeScheduling):
     """One group's tests stay together. (xdist's own loadgroup does nothing under pytest 9.2, and says nothing.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid.partition("::")[0])
+        return nodeid if nodeid.startswith("tests/notebooks/") else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl
@@ -84,17 +77,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
-def owner(request: pytest.FixtureRequest, basetemp: Path) -> Owner:
-    lab = (LAB_ENGINE,) if group_of(request.node.nodeid) == LAB else ()
-    return Owner((PREFIX, *lab), PREFIX, (str(basetemp),), stay=lab)
-
-
 @pytest.fixture(autouse=True)
-def no_leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def no_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the test that leaves a mount, cgroup, link, namespace, process or directory behind.
 
     What still runs is ended, so that one leak is one failure."""
-    mine = owner(request, tmp_path_factory.getbasetemp())
+    mine = Owner((PREFIX,), PREFIX, (str(tmp_path_factory.getbasetemp()),))
     before = Snapshot.take(mine)
     yield
     found = before.leaks(mine)

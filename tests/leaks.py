@@ -26,14 +26,11 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose things count: of engines whose name starts with one of *prefixes*, below *directories*, or with a mark that starts with *mark*.
-
-    The data roots of the engines in *stay* may appear: the lessons' engine keeps its images from one lesson to the next."""
+    """Whose things count: of engines named with one of *prefixes* in front, below *directories*, or marked with *mark* in front."""
 
     prefixes: tuple[str, ...]
     mark: str = ""
     directories: tuple[str, ...] = ()
-    stay: tuple[str, ...] = ()
 
     def names(self, text: str) -> bool:
         """Does *text* (a path, a line of /proc) name one of our engines or directories?"""
@@ -131,8 +128,7 @@ def files(mine: Owner) -> Iterator[str]:
     for top in ("/var/lib", "/run"):
         for name in os.listdir(top):
             if name.startswith(mine.prefixes):
-                if name not in mine.stay:
-                    yield f"directory {top}/{name}"
+                yield f"directory {top}/{name}"
                 for container in Path(top, name, "containers").glob("*"):
                     yield f"directory {container}"
 
