@@ -16,17 +16,17 @@ lab.keep(function)    save the learner's function for the last lesson
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import inspect
 import linecache
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from minidocker.course import leftovers
 from minidocker.course.child import Child
@@ -55,7 +55,7 @@ class Lab:
         self.number = ""
         self._children: dict[str, Child] = {}
         self._engine: Engine | None = None
-        self._lock: TextIO | None = None
+        self._lock: socket.socket | None = None
 
     @property
     def name(self) -> str:
@@ -124,11 +124,13 @@ class Lab:
             self._release()
 
     def _take_lock(self) -> None:
-        """One notebook per lesson: a second one would remove the first one's containers as leftovers."""
-        self._lock = open(f"/run/{self.name}.lock", "w", encoding="ascii")  # noqa: SIM115 (held until the lesson ends)
+        """One notebook per lesson: a second one would remove the first one's containers as leftovers.
+
+        The lock is a socket's abstract name (unix(7)): it leaves no file, and the kernel frees it with the process, however that ends."""
+        self._lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock.bind(f"\0{self.name}.lab")
+        except OSError as error:
             number, self.number = self.number, ""
             self._lock.close()
             hint = "shut that notebook's kernel down, then run this cell again"
@@ -136,7 +138,6 @@ class Lab:
 
     def _release(self) -> None:
         if self._lock:
-            os.unlink(self._lock.name)
             self._lock.close()
         self._lock, self.number = None, ""
 

@@ -171,7 +171,9 @@ def test_shown_source_is_the_source_of_today(entry, code):
         shown = output.get("data", {}).get("text/html", "")
         if found := re.match(r'<div class="lab-source" data-object="([^"]+)">', shown):
             body = html.unescape(re.sub(r"<[^>]+>", "", shown[shown.index("<pre") :]))
-            assert body.rstrip() == Source(resolve(found[1])).text.rstrip(), f"{found[1]} changed: python -m minidocker.course.build {entry.number}"
+            assert body.rstrip() == Source(resolve(found[1])).text.rstrip(), (
+                f"{found[1]} changed: python -m minidocker.course.build {entry.number}"
+            )
 
 
 def resolve(qualified: str) -> object:
