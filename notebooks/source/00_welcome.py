@@ -182,8 +182,8 @@ lab.observe(guest)
 # %% [markdown]
 # ## 6. What can this host do?
 #
-# Each lesson says in its first line if something that it needs is missing. To know it all at once, there is a doctor. It tries each thing
-# for real instead of believing a version number.
+# The first line of each lesson says whether the basics are there. For all the rest there is a doctor. It tries each thing for real instead
+# of believing a version number.
 
 # %% tags=["predict"]
 predict(

@@ -340,7 +340,7 @@ for line in ("realtime 864000 0", "boottime -999999999 0"):
         set_offset(line)
     except OSError as error:
         print(f"{line}: {error.strerror}")
-os.waitpid(os.fork() or os._exit(0), 0)
+os.waitpid(os.fork() or os._exit(0), 0)  # a child enters and leaves
 set_offset("boottime 864000 0")
 
 # %% [markdown]
