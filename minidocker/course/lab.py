@@ -21,6 +21,7 @@ import inspect
 import linecache
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from minidocker.course.plots import Picture
     from minidocker.course.tables import Comparison, Source, Table
     from minidocker.engine.engine import Engine
+
+
+LONG_ID = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 class LabError(MinidockerError):
@@ -194,9 +198,11 @@ class Lab:
         return Source(thing)
 
     @contextmanager
-    def trace(self) -> Iterator[None]:
-        """Print each step that the engine takes in this block, with the shell command that would do the same."""
-        logger, handler = logging.getLogger("minidocker.trace"), TraceHandler()
+    def trace(self, *words: str) -> Iterator[None]:
+        """Print each step that the engine takes in this block, with the shell command that would do the same.
+
+        With *words*, only the steps that hold one of them: what a container's start looks like in full depends on the host."""
+        logger, handler = logging.getLogger("minidocker.trace"), TraceHandler(words)
         level, propagate = logger.level, logger.propagate
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
@@ -235,12 +241,19 @@ class Lab:
 
 
 class TraceHandler(logging.Handler):
-    """Prints a trace record: the step, and below it the shell command, if there is one."""
+    """Prints the records that hold one of *words*: the step, below it its shell command, if it has one; and ID for a long id."""
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._words = words
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage())
-        if shell := getattr(record, "shell", ""):
-            print(f"    $ {shell}")
+        step, shell = record.getMessage(), getattr(record, "shell", "")
+        if self._words and not any(word in step for word in self._words):
+            return
+        print(LONG_ID.sub("ID", step))
+        if shell:
+            print(f"    $ {LONG_ID.sub('ID', shell)}")
 
 
 def cell_source(function: Any) -> str:

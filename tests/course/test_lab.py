@@ -187,3 +187,54 @@ def test_keep_saves_the_function_with_its_imports(started, tmp_path, monkeypatch
     started.keep(space["mine"])
     assert (tmp_path / "kept" / "02_mine.py").read_text() == source
     assert capsys.readouterr().out == "kept for the last lesson: kept/02_mine.py\n"
+
+
+def test_trace_can_be_narrowed_to_steps_with_a_word_and_shortens_ids(lab, capsys):
+    logger = logging.getLogger("minidocker.trace")
+    with lab.trace("mount", "pivot"):
+        logger.debug("init: mount /x/%s", "a" * 64, extra={"shell": f"mount /x/{'a' * 64}"})
+        logger.debug("init: wait", extra={"shell": "mount is not the step"})
+        logger.debug("init: pivot_root")
+    assert capsys.readouterr().out == "init: mount /x/ID\n    $ mount /x/ID\ninit: pivot_root\n"
+
+
+def test_the_engine_has_the_base_image_and_leaves_with_the_lesson(started):
+    engine = started.engine
+    assert engine is started.engine
+    assert engine.containers.run("busybox", ["echo", "hello"], remove=True) == b"hello\n"
+    left_running = engine.containers.run("busybox", ["sleep", "60"], detach=True)
+    pid = left_running.pid
+    started.stop()
+    assert not Path(f"/proc/{pid}").exists()
+    assert [path for path in leftovers.directories(f"{os.environ['MINIDOCKER_TEST']}02") if path.exists()] == []
+
+
+def test_containers_of_a_killed_notebook_are_gone_at_the_next_start(lab):
+    code = """
+import os, signal
+from minidocker.course import lab
+lab.start("02")
+print(lab.engine.containers.run("busybox", ["sleep", "60"], detach=True, name="left").pid, flush=True)
+signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as notebook:
+        assert notebook.stdout is not None
+        notebook.stdout.readline()
+        pid = int(notebook.stdout.readline())
+        notebook.kill()
+    assert Path(f"/proc/{pid}/stat").read_text().split()[1] == "(sleep)"
+    lab.start("02")
+    assert not Path(f"/proc/{pid}").exists()
+    assert lab.engine.containers.list(all=True) == []
+
+
+def test_a_lesson_that_was_interrupted_in_the_middle_of_its_end_can_be_ended_again(started):
+    started.keep_child("left")
+    started._end(release=False)
+    started.stop()
+
+
+@pytest.mark.parametrize("number", ["03", "05"])
+def test_the_figures_of_a_lesson_are_found_by_name(lab, number):
+    lab.start(number)
+    assert repr(lab.figure("idea"))
