@@ -163,7 +163,9 @@ def own_views(work: Work) -> str:
 
 def differs(box: Any, name: str, path: str) -> bool:
     """Does *path* say something else in the container than on the host? What changes by itself is read on the host before and after."""
-    before, inside, after = Path(path).read_text(), box.exec_run(["cat", path]).output.decode(), Path(path).read_text()
+    before = Path(path).read_text()
+    inside: str = box.exec_run(["cat", path]).output.decode()
+    after = Path(path).read_text()
     if name == "uptime":
         return not float(before.split()[0]) - 1 <= float(inside.split()[0]) <= float(after.split()[0]) + 1
     if name == "load average":
