@@ -60,8 +60,8 @@ def unshare(*names: str) -> None:
 def join(pid: int, *names: str) -> None:
     """Enter namespaces of process *pid*, in the only order that works. See setns(2).
 
-    All are opened before the first is entered: after that /proc may be another one. "pid" and "time" take
-    effect for children only: fork afterwards. SyscallError ENOENT or ESRCH: no such process.
+    All are opened before the first is entered: after that /proc may be another one. "pid" takes effect
+    for children only: fork afterwards. SyscallError ENOENT or ESRCH: no such process.
     """
     flags(names)
     opened: list[tuple[str, int]] = []
