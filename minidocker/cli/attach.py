@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from minidocker.cli import failures
+from minidocker.cli.completion import container_names
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
 from minidocker.cli.session import DEFAULT_DETACH_KEYS, Detached, DetachKeys, ForwardedSignals, ReaderGone, Session, Terminal
@@ -22,7 +23,7 @@ BOTH = frozenset(["stdout", "stderr"])
 
 
 @verb("attach", examples=["attach web                 see its output; ctrl-c goes to it", "attach --no-stdin web      only look"])
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=container_names)
 @click.option("--detach-keys", metavar="KEYS", default=DEFAULT_DETACH_KEYS, show_default=True, help="The keys that leave the container.")
 @click.option("--no-stdin", is_flag=True, help="Do not attach stdin.")
 @click.option("--sig-proxy/--no-sig-proxy", default=True, show_default=True, help="Pass signals on to the container.")
@@ -48,7 +49,7 @@ def attach(door: Door, container: str, detach_keys: str, no_stdin: bool, sig_pro
         "start -ai shell       and type to it",
     ],
 )
-@click.argument("containers", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True)
+@click.argument("containers", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True, shell_complete=container_names)
 @click.option("-a", "--attach", is_flag=True, help="Attach stdout and stderr, and pass signals on.")
 @click.option("--detach-keys", metavar="KEYS", default=DEFAULT_DETACH_KEYS, show_default=True, help="The keys that leave the container.")
 @click.option("-i", "--interactive", is_flag=True, help="Attach stdin.")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import COMPLETE, PROGRAM, door_of
+from minidocker.errors import MinidockerError
+
+if TYPE_CHECKING:
+    from minidocker.engine.engine import Engine
 
 
 @verb(
@@ -37,12 +42,20 @@ def answer(group: click.Command) -> int:
     return shell_complete(group, {}, PROGRAM, COMPLETE, os.environ[COMPLETE])
 
 
-def containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    """Names of containers; none for who may not ask."""
-    from minidocker.errors import MinidockerError
+def container_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of containers that could be meant; none for who may not ask."""
+    return _names(ctx, param, incomplete, lambda engine: [one.name for one in engine.containers.list(all=True)])
 
+
+def image_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of images that could be meant."""
+    return _names(ctx, param, incomplete, lambda engine: sorted(tag for image in engine.images.list() for tag in image.tags))
+
+
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str, ask: Callable[[Engine], list[str]]) -> list[Any]:
+    given = ctx.params.get(param.name or "") or ()
     try:
         with door_of(ctx).engine() as engine:
-            return [one.name for one in engine.containers.list(all=True) if one.name.startswith(incomplete)]
+            return [name for name in ask(engine) if name.startswith(incomplete) and name not in given]
     except (MinidockerError, OSError):
         return []

@@ -11,6 +11,7 @@ import click
 
 from minidocker.cli import failures
 from minidocker.cli.attach import BOTH, foreground
+from minidocker.cli.completion import image_names
 from minidocker.cli.options import container_options, engine_options
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _STREAMS = ("stdin", "stdout", "stderr")
 _arguments = [
-    click.argument("image", metavar="IMAGE"),
+    click.argument("image", metavar="IMAGE", shell_complete=image_names),
     click.argument("command", metavar="[COMMAND] [ARG...]", nargs=-1, type=click.UNPROCESSED),
 ]
 
@@ -127,7 +128,9 @@ def _create(engine: Engine, image: str, command: tuple[str, ...], given: dict[st
             raise _not_pulled(error, image, given["pull"]) from error
         except UnicodeEncodeError as error:
             bad = error.object.encode("utf-8", "backslashreplace").decode()
-            raise SpecError(f"'{bad[:80]}' is not valid UTF-8", hint="a container's configuration is JSON, which can hold nothing else") from error
+            raise SpecError(
+                f"'{bad[:80]}' is not valid UTF-8", hint="a container's configuration is JSON, which can hold nothing else"
+            ) from error
         write_id(container.id)
     return container
 

@@ -8,6 +8,7 @@ import click
 
 from minidocker.cli import failures
 from minidocker.cli.attach import check_terminal
+from minidocker.cli.completion import container_names
 from minidocker.cli.options import environment
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         "exec -u 1000 -w /tmp -e A=1 web env",
     ],
 )
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=container_names)
 @click.argument("command", metavar="COMMAND [ARG...]", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
 @click.option("--detach-keys", metavar="KEYS", default=DEFAULT_DETACH_KEYS, show_default=True, help="The keys that leave the command.")

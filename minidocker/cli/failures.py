@@ -42,6 +42,8 @@ def exit_code(error: BaseException, verb: str) -> int:
     """The exit code of *verb* when it ends with *error*."""
     if isinstance(error, SyscallError) and error.syscall == "execve" and verb in _RUNNING_VERBS:
         return NOT_FOUND if error.errno == errno.ENOENT else CANNOT_RUN
+    if isinstance(error, SyscallError) and verb == "exec":
+        return CANNOT_RUN  # the container runs: it is this command that cannot
     code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
     return 1 if code == ENGINE_FAILED and verb != "run" else code
 
@@ -61,8 +63,10 @@ def report(error: BaseException) -> None:
         say(*_about_command(str(error.filename), error.errno or 0, error.hint))
     elif isinstance(error, OSError) and not isinstance(error, MinidockerError):
         say(f"open {error.filename}: {error.strerror}" if error.filename else str(error))
+    elif isinstance(error, MinidockerError):
+        say(error.message, error.hint)
     else:
-        say(str(error), getattr(error, "hint", ""))
+        say(f"internal error: {type(error).__name__}: {error}", "this is a bug of minidocker; --debug shows where")
 
 
 def _about_command(command: str, number: int, hint: str) -> tuple[str, str]:

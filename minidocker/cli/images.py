@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from minidocker.cli import failures
+from minidocker.cli.completion import image_names
 from minidocker.cli.filters import Filters, check, filter_option, has_label, selected
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
@@ -91,7 +92,7 @@ def _matchers(image: Image) -> dict[str, Any]:
 
 
 @verb("tag", examples=["tag busybox mine:1"])
-@click.argument("source", metavar="SOURCE_IMAGE[:TAG]")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=image_names)
 @click.argument("target", metavar="TARGET_IMAGE[:TAG]")
 @pass_door
 def tag(door: Door, source: str, target: str) -> None:
@@ -101,7 +102,7 @@ def tag(door: Door, source: str, target: str) -> None:
 
 
 @verb("rmi", examples=["rmi mine:1", "rmi $(minidocker images -q -f dangling=true)"])
-@click.argument("images", metavar="IMAGE [IMAGE...]", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE [IMAGE...]", nargs=-1, required=True, shell_complete=image_names)
 @click.option("-f", "--force", is_flag=True, help="Also when a container was made from it; one that is not there is no error.")
 @pass_door
 def rmi(door: Door, images: tuple[str, ...], force: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from minidocker.cli import failures
+from minidocker.cli.completion import container_names, image_names
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
 from minidocker.errors import ContainerNotFound, MinidockerError, NotFound, SpecError
@@ -47,7 +48,7 @@ _LOOKS: dict[str, Look] = {"": _either, "container": _container, "image": _image
 
 
 @verb("inspect", examples=["inspect web", "inspect -f '{{.State.Status}} {{.State.Pid}}' web", "inspect --type image busybox"])
-@click.argument("names", metavar="NAME|ID [NAME|ID...]", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|ID [NAME|ID...]", nargs=-1, required=True, shell_complete=container_names)
 @_layout
 @click.option("--type", "kind", metavar="TYPE", default="", help="Only look for a container or an image.")
 @pass_door
@@ -59,7 +60,7 @@ def inspect(door: Door, names: tuple[str, ...], layout: str, kind: str) -> None:
 
 
 @verb("inspect", examples=["container inspect web"])
-@click.argument("names", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True)
+@click.argument("names", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True, shell_complete=container_names)
 @_layout
 @pass_door
 def inspect_container(door: Door, names: tuple[str, ...], layout: str) -> None:
@@ -68,7 +69,7 @@ def inspect_container(door: Door, names: tuple[str, ...], layout: str) -> None:
 
 
 @verb("inspect", examples=["image inspect busybox"])
-@click.argument("names", metavar="IMAGE [IMAGE...]", nargs=-1, required=True)
+@click.argument("names", metavar="IMAGE [IMAGE...]", nargs=-1, required=True, shell_complete=image_names)
 @_layout
 @pass_door
 def inspect_image(door: Door, names: tuple[str, ...], layout: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from minidocker.cli import failures
+from minidocker.cli.completion import container_names
 from minidocker.cli.options import integer
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
 from minidocker.errors import NotFound
 
-_some_containers = click.argument("containers", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True)
+_some_containers = click.argument("containers", metavar="CONTAINER [CONTAINER...]", nargs=-1, required=True, shell_complete=container_names)
 _timeout = click.option("-t", "--timeout", "--time", "timeout", metavar="SECONDS", type=integer, help="How long to wait before the kill.")
 _signal = click.option("-s", "--signal", metavar="SIGNAL", help="The signal to send, by name or number.")
 
@@ -79,7 +80,7 @@ def rm(door: Door, containers: tuple[str, ...], force: bool, volumes: bool) -> N
 
 
 @verb("rename", examples=["rename web old-web"])
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=container_names)
 @click.argument("new_name", metavar="NEW_NAME")
 @pass_door
 def rename(door: Door, container: str, new_name: str) -> None:

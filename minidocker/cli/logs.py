@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from minidocker.cli.completion import container_names
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
 from minidocker.cli.session import STDERR, STDOUT, write_all
@@ -22,7 +23,7 @@ _PIECE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
     "logs",
     examples=["logs web", "logs -f --tail 10 web          the last 10 lines, and what comes", "logs -t --since 5m web"],
 )
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=container_names)
 @click.option("-f", "--follow", is_flag=True, help="Stay until the container ends.")
 @click.option("--since", metavar="TIME", help="Only from TIME on: a date, seconds since 1970, or how long ago, such as 10m.")
 @click.option("-n", "--tail", metavar="LINES", default="all", show_default=True, help="Only so many lines from the end.")

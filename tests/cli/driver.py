@@ -1,7 +1,7 @@
 """The real command in a process of its own, with pipes or with a terminal.
 
-    cli("run", "--rm", "busybox", "true")                         a CompletedProcess with bytes
-    with cli.terminal("run", "-it", "busybox") as terminal: terminal.type(b"exit 5\\n"); terminal.wait()
+cli("run", "--rm", "busybox", "true")                         a CompletedProcess with bytes
+with cli.terminal("run", "-it", "busybox") as terminal: terminal.type(b"exit 5\\n"); terminal.wait()
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Cli:
     def line(self, *arguments: str | bytes) -> list[str | bytes]:
         return [BINARY, "--engine", self.name, *arguments]
 
-    def __call__(self, *arguments: str | bytes, stdin: bytes = b"", code: int | None = 0, **settings: Any) -> subprocess.CompletedProcess[bytes]:
+    def __call__(
+        self, *arguments: str | bytes, stdin: bytes = b"", code: int | None = 0, **settings: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run to the end. *code*: the exit code that must come, None for any. Nobody ever sees a traceback."""
         done = subprocess.run(self.line(*arguments), input=stdin, capture_output=True, timeout=PATIENCE, **settings)
         assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")

@@ -10,15 +10,8 @@ from minidocker.oci.image import ContainerConfig
 
 
 def test_all_instructions() -> None:
-    changes = [
-        'CMD ["sh", "-c", "date"]',
-        "entrypoint ls -l",
-        'ENV A=1 B="two words"',
-        "ENV OLD style of it",
-        "LABEL a=b c",
-        "USER 1000",
-        "WORKDIR /srv",
-    ]
+    changes = ['CMD ["sh", "-c", "date"]', "entrypoint ls -l", 'ENV A=1 B="two words"', "ENV OLD style of it"]
+    changes += ["LABEL a=b c", "USER 1000", "WORKDIR /srv"]
     assert image_config([*changes, "STOPSIGNAL SIGINT"]) == ContainerConfig(
         cmd=["sh", "-c", "date"],
         entrypoint=["/bin/sh", "-c", "ls -l"],

@@ -16,6 +16,21 @@ from minidocker.engine.record import ContainerRecord, MountPoint
 from minidocker.oci.image import ContainerConfig, Descriptor, History, ImageConfig, RootFS
 from minidocker.paths import Paths
 
+# What Docker 20.10 answers, less SizeRw and SizeRootFs, which it gives on request only.
+SUMMARY_KEYS = "Id Names Image ImageID Command Created Ports Labels State Status HostConfig NetworkSettings Mounts"
+INSPECT_KEYS = (
+    "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver Platform MountLabel "
+    "ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver Mounts Config NetworkSettings"
+)
+STATE_KEYS = "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt"
+CONFIG_KEYS = (
+    "Hostname Domainname User AttachStdin AttachStdout AttachStderr Tty OpenStdin StdinOnce Env Cmd Image Volumes WorkingDir Entrypoint "
+    "OnBuild Labels"
+)
+IMAGE_KEYS = (
+    "Id RepoTags RepoDigests Parent Comment Created Container DockerVersion Author Config Architecture Os Size VirtualSize GraphDriver "
+    "RootFS Metadata"
+)
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -136,23 +151,7 @@ def test_status_words() -> None:
 
 def test_summary_has_the_keys_of_the_api() -> None:
     summary = docker_json.container_summary(RECORD, ENDED)
-    # The keys that Docker 20.10 answers, less SizeRw and SizeRootFs, which it gives on request only.
-    expected = [
-        "Id",
-        "Names",
-        "Image",
-        "ImageID",
-        "Command",
-        "Created",
-        "Ports",
-        "Labels",
-        "State",
-        "Status",
-        "HostConfig",
-        "NetworkSettings",
-        "Mounts",
-    ]
-    assert list(summary) == expected
+    assert list(summary) == SUMMARY_KEYS.split()
     assert summary["Names"] == ["/web"]
     assert summary["Command"] == "/entry serve '--all of it'"
     assert summary["Created"] == 1795508999
@@ -162,68 +161,9 @@ def test_summary_has_the_keys_of_the_api() -> None:
 
 def test_inspect_has_the_keys_of_the_api() -> None:
     found = docker_json.container_inspect(RECORD, STARTED, Paths("mdt"), lower=["/top", "/bottom"])
-    # As Docker 20.10 answers.
-    assert set(found) >= set(
-        [
-            "Id",
-            "Created",
-            "Path",
-            "Args",
-            "State",
-            "Image",
-            "ResolvConfPath",
-            "HostnamePath",
-            "HostsPath",
-            "LogPath",
-            "Name",
-            "RestartCount",
-            "Driver",
-            "Platform",
-            "MountLabel",
-            "ProcessLabel",
-            "AppArmorProfile",
-            "ExecIDs",
-            "HostConfig",
-            "GraphDriver",
-            "Mounts",
-            "Config",
-            "NetworkSettings",
-        ]
-    )
-    assert list(found["State"]) == [
-        "Status",
-        "Running",
-        "Paused",
-        "Restarting",
-        "OOMKilled",
-        "Dead",
-        "Pid",
-        "ExitCode",
-        "Error",
-        "StartedAt",
-        "FinishedAt",
-    ]
-    assert set(found["Config"]) >= set(
-        [
-            "Hostname",
-            "Domainname",
-            "User",
-            "AttachStdin",
-            "AttachStdout",
-            "AttachStderr",
-            "Tty",
-            "OpenStdin",
-            "StdinOnce",
-            "Env",
-            "Cmd",
-            "Image",
-            "Volumes",
-            "WorkingDir",
-            "Entrypoint",
-            "OnBuild",
-            "Labels",
-        ]
-    )
+    assert set(found) >= set(INSPECT_KEYS.split())
+    assert list(found["State"]) == STATE_KEYS.split()
+    assert set(found["Config"]) >= set(CONFIG_KEYS.split())
     assert json.loads(json.dumps(found)) == found
 
 
@@ -290,27 +230,7 @@ def image() -> Image:
 
 def test_image_forms() -> None:
     found = docker_json.image_inspect(image())
-    assert set(found) >= set(
-        [
-            "Id",
-            "RepoTags",
-            "RepoDigests",
-            "Parent",
-            "Comment",
-            "Created",
-            "Container",
-            "DockerVersion",
-            "Author",
-            "Config",
-            "Architecture",
-            "Os",
-            "Size",
-            "VirtualSize",
-            "GraphDriver",
-            "RootFS",
-            "Metadata",
-        ]
-    )
+    assert set(found) >= set(IMAGE_KEYS.split())
     assert found["RepoDigests"] == ["me/app@sha256:" + "4" * 64]
     assert (found["Created"], found["Comment"], found["Author"]) == ("2026-11-24T08:30:00Z", "made", "us")
     assert (found["Config"]["Cmd"], found["Config"]["Entrypoint"], found["Config"]["StopSignal"]) == (["sh"], None, "SIGINT")
