@@ -107,6 +107,18 @@ class Lab:
             importlib.import_module(f"minidocker.course.checks.lesson_{number}")
         here = sum(Path(f"/proc/self/ns/{name}").exists() for name in namespaces.NAMES)
         print(f"lesson {number} ready: root yes, namespaces {here} of {len(namespaces.NAMES)}, machine clean")
+        self._say_what_is_missing(lesson(number).needs)
+
+    def _say_what_is_missing(self, needs: Sequence[str]) -> None:
+        """Ask the doctor about what this lesson needs beyond the engine, and say visibly what this host cannot show."""
+        if not needs:
+            return
+        from minidocker.engine import doctor
+        from minidocker.paths import Paths
+
+        for finding in doctor.examine(Paths(self.name)):
+            if finding.name in needs and not finding.ok:
+                self.host(f"no {finding.name} ({finding.detail}). Lost: {finding.lost}. To get it: {finding.fix}")
 
     def stop(self) -> None:
         """End the lesson: its children, containers and engine. LeftBehind: something else of it is still there."""

@@ -13,7 +13,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook. *minutes* is what a learner needs, *needs* names what the host must offer beyond root and namespaces."""
+    """One notebook. *minutes* is what a learner needs, *needs* are the doctor's names of what it wants beyond what the engine needs."""
 
     number: str
     slug: str
@@ -34,15 +34,17 @@ class Lesson:
         return NOTEBOOKS / f"{self.stem}.ipynb"
 
 
+TOOLS = "shell tools"
+
 LESSONS = (
-    Lesson("00", "welcome", "Welcome", 25),
-    Lesson("01", "container", "What is a container", 30),
+    Lesson("00", "welcome", "Welcome", 25, (TOOLS,)),
+    Lesson("01", "container", "What is a container", 30, (TOOLS,)),
     Lesson("02", "pid", "Processes and the PID namespace", 35),
-    Lesson("03", "uts_ipc", "Host name and IPC", 30),
-    Lesson("04", "mounts", "Mount namespaces", 40),
-    Lesson("05", "rootfs", "A root of its own", 40),
-    Lesson("06", "time_cgroup", "Time and cgroup namespaces", 30),
-    Lesson("20", "life", "A container's life", 40),
+    Lesson("03", "uts_ipc", "Host name and IPC", 30, (TOOLS,)),
+    Lesson("04", "mounts", "Mount namespaces", 40, (TOOLS,)),
+    Lesson("05", "rootfs", "A root of its own", 40, (TOOLS,)),
+    Lesson("06", "time_cgroup", "Time and cgroup namespaces", 30, (TOOLS, "time namespace")),
+    Lesson("20", "life", "A container's life", 40, (TOOLS,)),
 )
 
 

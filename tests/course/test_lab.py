@@ -14,6 +14,8 @@ import pytest
 
 from minidocker.course import leftovers
 from minidocker.course.lab import Lab, LabError, LeftBehind, TraceHandler
+from minidocker.course.lessons import LESSONS
+from minidocker.engine import doctor
 from minidocker.errors import MissingFeature
 from minidocker.linux import mounts, syscalls
 
@@ -238,3 +240,17 @@ def test_a_lesson_that_was_interrupted_in_the_middle_of_its_end_can_be_ended_aga
 def test_the_figures_of_a_lesson_are_found_by_name(lab, number):
     lab.start(number)
     assert repr(lab.figure("idea"))
+
+
+def test_what_the_host_lacks_for_the_lesson_is_said_visibly(lab, capsys, monkeypatch):
+    lost = doctor.Finding("time namespace", False, False, "lesson 06", "Invalid argument", "clocks of its own", "use Linux 5.6")
+    other = doctor.Finding("pressure", False, False, "lesson 10", "", "", "")
+    monkeypatch.setattr(doctor, "examine", lambda paths: [lost, other])
+    lab.start("06")
+    assert capsys.readouterr().out == READY.replace("02", "06") + (
+        "this host: no time namespace (Invalid argument). Lost: clocks of its own. To get it: use Linux 5.6\n"
+    )
+
+
+def test_every_need_of_a_lesson_is_one_that_the_doctor_knows():
+    assert {need for entry in LESSONS for need in entry.needs} <= set(doctor.NEEDS)
