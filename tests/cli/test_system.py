@@ -89,7 +89,7 @@ def complete(cli: Cli, *words: str) -> list[str]:
     line = " ".join(["minidocker", "--engine", cli.name, *words])
     environment = {**os.environ, "_MINIDOCKER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     done = subprocess.run([BINARY], env=environment, capture_output=True, text=True, check=True, timeout=30)
-    return [entry.partition(",")[2] for entry in done.stdout.splitlines()]
+    return [entry.partition(",")[2] for entry in done.stdout.split()]
 
 
 def test_completion(cli: Cli) -> None:
