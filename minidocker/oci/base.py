@@ -56,6 +56,8 @@ users:x:100:
 nogroup:x:65534:
 """,
     "etc/profile": f"export PATH={PATH}\nexport PS1='\\u@\\h:\\w\\$ '\n",
+    # Empty: the engine mounts each container's own over them, and need not make the places to do it.
+    **dict.fromkeys(("etc/hostname", "etc/hosts", "etc/resolv.conf"), ""),
 }
 # e_machine of the ELF header, and what Go and hence the image specification call it.
 _ARCHITECTURES = {3: "386", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64"}

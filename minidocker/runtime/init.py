@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # The runtime-spec's words for namespaces (config-linux.md) that differ from the kernel's.
 KERNEL_NAMES = {"network": "net", "mount": "mnt"}
 # Init unshares its cgroup namespace itself: the namespace's root is the cgroup in which a process is at that moment.
-UNSHARED_BY_INIT = ("cgroup",)
+# It is born in its network namespace, which the spare monitor has made ahead.
+NOT_BY_CLONE = ("cgroup", "net")
 INIT_ANNOTATION = "minidocker.init"  # "true": stay pid 1 and reap
 
 

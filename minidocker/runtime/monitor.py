@@ -18,14 +18,22 @@ from minidocker.errors import MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
 from minidocker.runtime import init, lock, log, state, sync, tracing
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CHUNK = 1 << 16
 
 
-def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
-    """Create the container that *message* names, answer its *creator*, and stay with it. Traces to fds[0] if given."""
+def run(message: sync.Message, creator: sync.Channel, fds: list[int], host_network: int, let_fork: Callable[[], None]) -> None:
+    """Create the container that *message* names, answer its *creator*, and stay with it. Traces to fds[0] if given.
+
+    This process is in a network namespace that is ready for a container to be born in; *host_network* leads back.
+    *let_fork*: to be called when there is nothing to do but wait.
+    """
     syscalls.set_process_name("mdmonitor")
     tracing.trace_to(fds[0] if fds else -1, "monitor")
-    monitor = Monitor(message, creator)
+    monitor = Monitor(message, creator, host_network, let_fork)
     try:
         monitor.create()
     except Exception as error:  # whatever it was, the creator must hear of it, and nothing may stay
@@ -37,11 +45,12 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
 
 
 class Monitor:
-    def __init__(self, message: sync.Message, creator: sync.Channel) -> None:
+    def __init__(self, message: sync.Message, creator: sync.Channel, host_network: int, let_fork: Callable[[], None]) -> None:
         self.id: str = message["id"]
         self.bundle: str = message["bundle"]
         self.run_path = f"{message['run']}/containers/{self.id}"  # with .json: the state, with .sock: our socket
         self.stdin_mode: str = message["stdin"]  # "" none, "once" until the first attached client leaves, "open" for good
+        self.host_network, self.let_fork = host_network, let_fork
         self.start_at_once: bool = message["start"]
         self.clients: list[sync.Channel] = [creator]
         self.step = "take the lock"
@@ -77,9 +86,11 @@ class Monitor:
         self.step = "make the socket"  # while init is busy with its mounts
         os.makedirs(os.path.dirname(self.run_path), mode=0o711, exist_ok=True)
         self.listener = sync.listen(f"{self.run_path}.sock")
+        self.listener.setblocking(False)
         self.step = "write the state"
         if not self.start_at_once:
             self.write_state("created")
+        self.let_fork()
         self.step = "wait for the first process"
         self.wait_until_ready()
         answer: sync.Message = {"created": self.pid}
@@ -110,10 +121,14 @@ class Monitor:
         if "pid" in joined:
             syscalls.setns(joined.pop("pid"), syscalls.CLONE_NEWPID)  # takes effect for our children only
         birthplace, entrances = self.cgroup.birthplace(), self.cgroup.entrances()
-        flags = namespaces.flags([name for name in new if name not in init.UNSHARED_BY_INIT])
+        if "net" not in new:
+            syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)
+        flags = namespaces.flags([name for name in new if name not in init.NOT_BY_CLONE])
         self.pid = syscalls.clone3(flags, cgroup_fd=birthplace)
         if self.pid == 0:
             init.run(spec, theirs, stdio, joined, entrances, self.bundle, wait=not self.start_at_once)
+        syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)
+        os.close(self.host_network)
         self.pidfd = syscalls.pidfd_open(self.pid)
         self.pin_mounts()
         if syscalls.tracing():
@@ -174,9 +189,7 @@ class Monitor:
             if any(grown):
                 self.ring()
             if self.listener.fileno() in events:
-                connection, _ = self.listener.accept()
-                self.clients.append(sync.Channel(connection))
-                poller.register(connection, select.POLLIN)
+                self.welcome()
             for client in [client for client in self.clients if client.fileno() in events]:
                 self.answer(client)
             if self.pidfd in events:
@@ -199,6 +212,18 @@ class Monitor:
         if fd != self.master:
             os.close(fd)
         return False
+
+    def welcome(self) -> None:
+        """Accept all who wait. Each gets a ring: the log may have grown since it read it, when we did not know of it yet."""
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except BlockingIOError:
+                return
+            client = sync.Channel(connection)
+            client.ring()
+            self.clients.append(client)
+            self.poller.register(connection, select.POLLIN)
 
     def ring(self) -> None:
         for client in self.clients:
@@ -264,6 +289,7 @@ class Monitor:
         syscalls.trace("write the end: exit.json")
         self.tidy()
         os.close(self.lock)
+        self.welcome()  # who connected in the last moment hears of it too; the socket's name is gone, so nobody comes after
         for client in self.clients:
             try:
                 client.send({"exited": code})

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 
-from minidocker.linux import cgroups, process, syscalls
+from minidocker.linux import cgroups, namespaces, process, syscalls
 from minidocker.runtime import exec as exec_monitor
 from minidocker.runtime import lock, monitor, sync
 
@@ -168,13 +168,25 @@ def become_spare(listener: socket.socket, spawner: sync.Channel) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         process.close_all_except([listener.fileno(), spawner.fileno()])
         os.setsid()
+        host_network = enter_new_network()
         client = wait_for_client(listener, spawner)
         listener.close()
         if client is not None:
-            serve_client(client, spawner)
+            serve_client(client, spawner, host_network)
         code = 0
     finally:
         os._exit(code)
+
+
+def enter_new_network() -> int:
+    """Make the next container's network namespace ahead, and return a descriptor of the host's, to go back to.
+
+    It is the one namespace whose making takes long: it has an interface, tables and sysctls of its own, and waits for the
+    kernel to clear away earlier ones.
+    """
+    host_network = namespaces.open_namespace(os.getpid(), "net")
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    return host_network
 
 
 def wait_for_client(listener: socket.socket, spawner: sync.Channel) -> sync.Channel | None:
@@ -192,18 +204,25 @@ def wait_for_client(listener: socket.socket, spawner: sync.Channel) -> sync.Chan
         return None
 
 
-def serve_client(client: sync.Channel, spawner: sync.Channel) -> None:
+def serve_client(client: sync.Channel, spawner: sync.Channel, host_network: int) -> None:
     message, fds = client.receive()
     if message == LEAVE:
         spawner.send(LEAVE, [client.fileno()])
         return
-    with contextlib.suppress(BrokenPipeError):  # it was killed: that is no reason not to serve
-        spawner.send(TAKEN)
-    spawner.close()
+
+    def let_fork() -> None:
+        """The spawner may fork the next spare: said when we have nothing to do ourselves, so that it does not slow this start."""
+        with contextlib.suppress(BrokenPipeError):  # it was killed: that is no reason not to serve
+            spawner.send(TAKEN)
+        spawner.close()
+
     if message is None:
         return
-    verbs = {"create": monitor.run, "exec": exec_monitor.run}
-    verbs[message["verb"]](message, client, fds)
+    if message["verb"] == "exec":
+        let_fork()
+        exec_monitor.run(message, client, fds)
+    else:
+        monitor.run(message, client, fds, host_network, let_fork)
 
 
 def stop(run: str) -> None:

@@ -14,7 +14,7 @@ from minidocker.errors import MissingFeature
 Layout = namedtuple("Layout", "unified v1")
 Layout.__doc__ = """*unified*: mount point of the v2 tree or ""; *v1*: controller -> mount point of the hierarchy that holds it."""
 
-CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices")
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer")  # devices comes with the rules for it
 _layouts: list[Layout] = []  # found once per process: the machine's cgroup mounts stay as they are
 
 
@@ -37,6 +37,8 @@ def parse(mounts: str) -> Layout:
         elif fstype == "cgroup":
             for controller in set(options.split(",")) & set(CONTROLLERS):
                 v1.setdefault(controller, target)
+    if unified:
+        v1.pop("freezer", None)  # on v2 every cgroup can be frozen: there it is no controller
     if not unified and not v1:
         raise MissingFeature("no cgroup filesystem is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
     return Layout(unified, v1)

@@ -135,6 +135,8 @@ class CgroupV1(v2.Cgroup):
         return sorted({name for path in self.paths for name in v2.subdirectories(path)})
 
     def _locate(self, file: str) -> tuple[str, File]:
+        if self.kill_path and file.startswith("cgroup."):  # the core files of v2 work on a hybrid host as well
+            return f"{self.kill_path}/{file}", File("", file, _same, _same)
         if file not in TRANSLATION:
             hint = "this host's controllers are on cgroup v1; the course's VM has v2"
             raise MissingFeature(f"{file} does not exist on cgroup v1", hint=hint)
