@@ -71,6 +71,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    if lessons := sorted(str(text) for report in reports for kind, text in getattr(report, "user_properties", []) if kind == "lesson"):
+        terminalreporter.section("lessons under nbval, pytest's own start included")
+        for line in lessons:
+            terminalreporter.line(line)
     if found := config.stash.get(_at_end, []):
         terminalreporter.section("left behind by the whole run", red=True)
         for line in found:
