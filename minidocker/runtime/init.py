@@ -93,7 +93,7 @@ def prepare(
     step[0] = "enter the namespaces"
     os.setsid()
     for name in namespaces.NAMES:  # 1. those of others, the user namespace first
-        if name in joined:
+        if name in joined and name != "pid":  # in that one we were born
             syscalls.setns(joined[name], namespaces.FLAGS[name])
             os.close(joined[name])
     if "cgroup" in own:  # 2. the cgroup that we are in becomes the root of the new cgroup namespace

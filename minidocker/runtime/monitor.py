@@ -87,9 +87,6 @@ class Monitor:
         os.makedirs(os.path.dirname(self.run_path), mode=0o711, exist_ok=True)
         self.listener = sync.listen(f"{self.run_path}.sock")
         self.listener.setblocking(False)
-        self.step = "write the state"
-        if not self.start_at_once:
-            self.write_state("created")
         self.let_fork()
         self.step = "wait for the first process"
         self.wait_until_ready()
@@ -98,6 +95,9 @@ class Monitor:
             self.step = "start"
             answer = self.start()
             sync.raise_error(answer)
+        else:
+            self.step = "write the state"
+            self.write_state("created")
         self.clients[0].send(answer)
 
     def make_cgroup(self) -> None:
@@ -118,8 +118,9 @@ class Monitor:
         stdio = self.open_stdio(terminal=spec["process"].get("terminal", False))
         new, joined = init.namespace_plan(spec)
         self.own_pid_namespace = "pid" in new
+        own_pids = namespaces.open_namespace(os.getpid(), "pid")
         if "pid" in joined:
-            syscalls.setns(joined.pop("pid"), syscalls.CLONE_NEWPID)  # takes effect for our children only
+            syscalls.setns(joined["pid"], syscalls.CLONE_NEWPID)  # takes effect for our children only
         birthplace, entrances = self.cgroup.birthplace(), self.cgroup.entrances()
         if "net" not in new:
             syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)
@@ -127,14 +128,14 @@ class Monitor:
         self.pid = syscalls.clone3(flags, cgroup_fd=birthplace)
         if self.pid == 0:
             init.run(spec, theirs, stdio, joined, entrances, self.bundle, wait=not self.start_at_once)
-        syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)
-        os.close(self.host_network)
+        syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)  # back to where we belong, for the hooks' sake
+        syscalls.setns(own_pids, syscalls.CLONE_NEWPID)
         self.pidfd = syscalls.pidfd_open(self.pid)
         self.pin_mounts()
         if syscalls.tracing():
             syscalls.trace(f"clone with new namespaces: {', '.join(new)}", f"unshare --fork {namespaces.shell_options(new)}")
         theirs.close()
-        for fd in {*stdio, *joined.values(), *entrances, birthplace} - {-1}:
+        for fd in {*stdio, *joined.values(), *entrances, birthplace, own_pids, self.host_network} - {-1}:
             os.close(fd)
         self.init_channel = ours
 
