@@ -20,7 +20,7 @@ from minidocker.errors import MinidockerError
 from minidocker.paths import Paths
 
 KERNEL = "a kernel of Debian 12, Debian 13 or Ubuntu 24.04 has it; one inside another container may be refused it"
-OUTSIDE = "run it on the machine itself, not inside a container that takes it away"
+OUTSIDE = "run it on the machine itself, not inside a chroot or a container"
 PACKAGES = "vagrant/packages.sh"
 V2 = "boot with cgroup v2 only, as the course's virtual machine does"
 BENCH = "vagrant/packages.sh bench"
@@ -51,7 +51,7 @@ NEEDS = {
     "user namespace of an ordinary user": Need(
         "lesson 07", "containers without root", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (on Ubuntu)"
     ),
-    "overlayfs": Need("engine", "shared layers under a writable one", "modprobe overlay", required=True),
+    "overlayfs": Need("engine", "shared layers under a writable one", f"modprobe overlay; {OUTSIDE}", required=True),
     "data root": Need(
         "engine", "a place for the writable layer", "keep the data on ext4 or xfs: minidocker --root DIR", required=True
     ),

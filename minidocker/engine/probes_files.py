@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidocker.errors import MissingFeature
+from minidocker.errors import MissingFeature, SyscallError
 from minidocker.linux import mounts, namespaces, overlay, syscalls
 
 SCRATCH = "/tmp"  # covered by a tmpfs of the probe's own, in a mount namespace of its own
@@ -26,11 +26,19 @@ def in_first_child(action: Callable[[], bool]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+def unshare_mounts() -> None:
+    """A mount namespace of our own, whose mounts nobody else sees."""
+    namespaces.unshare("mnt")
+    try:
+        mounts.make_private("/", recursive=True)
+    except SyscallError as error:
+        raise MissingFeature(f"/ is not a mount point, as in a chroot ({error})") from error
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
     """An empty tmpfs that only this process sees. It ends with the process."""
-    namespaces.unshare("mnt")
-    mounts.make_private("/", recursive=True)
+    unshare_mounts()
     syscalls.mount("tmpfs", SCRATCH, "tmpfs")
     yield Path(SCRATCH)
 
@@ -65,8 +73,7 @@ def existing(path: Path) -> Path:
 
 
 def data_root(root: Path) -> str:
-    namespaces.unshare("mnt")
-    mounts.make_private("/", recursive=True)
+    unshare_mounts()
     with tempfile.TemporaryDirectory(prefix=".minidocker-doctor-", dir=existing(root)) as directory:
         try_overlay(Path(directory))
         above = [entry for entry in mounts.mountinfo() if Path(directory).is_relative_to(entry.target)]

@@ -112,6 +112,18 @@ def test_a_data_root_that_cannot_hold_an_upper_layer() -> None:
     assert not ok and detail.startswith("mount ")
 
 
+def test_a_chroot() -> None:
+    """Where / is no mount point the engine cannot make its mounts private."""
+    change = (
+        "syscalls.unshare(syscalls.CLONE_NEWNS)\n"
+        "syscalls.mount('', '/', '', syscalls.MS_REC | syscalls.MS_PRIVATE)\n"
+        "syscalls.mount('tmpfs', '/mnt', 'tmpfs')\n"
+        "os.makedirs('/mnt/below/tmp'); os.chroot('/mnt/below'); os.chdir('/')"
+    )
+    ok, detail = attempts_after(change, "overlayfs")["overlayfs"]
+    assert not ok and detail.startswith("/ is not a mount point, as in a chroot")
+
+
 def test_a_read_only_data_root() -> None:
     change = (
         "syscalls.unshare(syscalls.CLONE_NEWNS)\n"
