@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +27,8 @@ class Door:
         """The engine, to be used in a ``with``."""
         from minidocker.engine.engine import Engine
 
+        gc.freeze()  # what was imported stays until the end: neither collections nor the end need look at it
+        gc.enable()
         return Engine(self.name, root=self.root)
 
 
