@@ -186,12 +186,13 @@ class Monitor:
             poller.register(fd, select.POLLIN)
         while True:
             events = [fd for fd, _ in poller.poll()]
+            speaking = [client for client in self.clients if client.fileno() in events]  # now: a closed pipe's number may become a client's
             grown = [self.pump(fd) for fd in events if fd in self.outputs]  # all of them, not only up to the first
             if any(grown):
                 self.ring()
             if self.listener.fileno() in events:
                 self.welcome()
-            for client in [client for client in self.clients if client.fileno() in events]:
+            for client in speaking:
                 self.answer(client)
             if self.pidfd in events:
                 self.finish()
