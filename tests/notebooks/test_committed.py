@@ -59,6 +59,15 @@ def test_every_notebook_is_a_lesson_of_the_list():
     assert sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")) == sorted(entry.notebook.name for entry in BUILT)
 
 
+@pytest.mark.parametrize("entry", LESSONS, ids=[entry.stem for entry in LESSONS])
+def test_the_contents_page_lists_it_with_its_minutes_and_needs(entry):
+    readme = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| \[{entry.number} · {entry.topic}\]\({entry.notebook.name}\) \|.* {entry.minutes} \|", readme, re.MULTILINE)
+    needs = [row for row in readme.splitlines() if re.match(rf"\| [\d, ]*\b{entry.number}\b[\d, ]* \|", row)]
+    assert len(needs) == 1
+    assert ("nothing" in needs[0]) == (not entry.needs)
+
+
 def test_the_notebook_is_made_from_its_source(entry):
     assert difference(entry) == "", f"build it again: python -m minidocker.course.build {entry.number}"
 
@@ -96,7 +105,7 @@ def test_no_output_is_left_out_of_the_comparison(notebook):
 def test_the_first_cell_is_a_question_with_links(entry, notebook):
     lines = notebook.cells[0].source.splitlines()
     assert re.fullmatch(rf"# {entry.number} · .+\?", lines[0])
-    assert re.search(r"\b\d+ minutes\b", notebook.cells[0].source)
+    assert f" {entry.minutes} minutes" in notebook.cells[0].source
     assert lines[-1] == navigation(entry)
 
 
