@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from minidocker.course.child import ChildFailed, run
+from minidocker.course.child import run
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -61,6 +61,3 @@ def register(lab: Lab, shell: InteractiveShell) -> None:
     child.__doc__ = __doc__
     add: Callable[..., None] = shell.register_magic_function
     add(child, "cell", "child")
-
-
-__all__ = ["ChildFailed", "child_cell", "parse", "register"]

@@ -230,3 +230,20 @@ def test_children_end_when_the_notebook_is_killed():
     for pidfd in pidfds:
         assert select.select([pidfd], [], [], 10)[0], "a child outlived its notebook"
         os.close(pidfd)
+
+
+def test_an_interrupt_ends_the_child_and_all_it_started(said):
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    code = "import os, signal\npid = os.fork()\nif pid: print(os.getpid(), pid)\nsignal.pause()"
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(code, sink=said)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    pids = [int(word) for word in said.on("stdout").split()]
+    assert len(pids) == 2
+    assert not any(alive(pid) for pid in pids)
