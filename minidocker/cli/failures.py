@@ -25,8 +25,7 @@ _RUNNING_VERBS = frozenset(["run", "exec"])  # whose exit code is that of the co
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (  # the first class that fits; 125 becomes 1 for verbs that run nothing
     (BrokenPipeError, BROKEN_PIPE),
     (KeyboardInterrupt, INTERRUPTED),
-    (MinidockerError, ENGINE_FAILED),
-    (OSError, ENGINE_FAILED),
+    (Exception, ENGINE_FAILED),
 )
 
 
