@@ -124,7 +124,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
     SyscallError EINVAL: *new_root* is no mount point or propagation is shared; EBUSY: it is the current root.
     """
     _checked(_libc.pivot_root(_path(new_root), _path(put_old)), "pivot_root", new_root)
-    trace(f"pivot_root to {os.getcwd()}", f"pivot_root {new_root} {put_old}")
+    trace("pivot_root: the container's root is ours now", f"pivot_root {new_root} {put_old}")
 
 
 def mount_setattr(target: str, attr_set: int, *, recursive: bool = False) -> None:
