@@ -345,8 +345,9 @@ os.close(done)
 os.read(ready, 1)  # returns when the other end is closed, which execvp has done
 
 # %% [markdown]
-# Somewhere on this machine somebody executes `sleep 4242`. Which pid is it? Each `/proc/PID/cmdline` holds a command with a zero byte after
-# each word; `process.pids()` and `process.cmdline(pid)` in `minidocker.linux` may help.
+# Somewhere below `lab.child("somebody").pid` in the tree of processes somebody executes `sleep 4242`. Which pid is it? Each
+# `/proc/PID/cmdline` holds a command with a zero byte after each word; `process.descendants(pid)` and `process.cmdline(pid)` in
+# `minidocker.linux` may help.
 
 # %% tags=["exercise"]
 found = None  # your answer, a number
@@ -357,7 +358,8 @@ check(3)  # stuck? hint(3)
 # %% tags=["solution"]
 from minidocker.linux import process
 
-[found] = [pid for pid in process.pids() if process.cmdline(pid) == ["sleep", "4242"]]
+below = process.descendants(lab.child("somebody").pid)
+[found] = [pid for pid in below if process.cmdline(pid) == ["sleep", "4242"]]
 
 # %% [markdown]
 # ## Summary

@@ -103,7 +103,7 @@ def alive(work: Work) -> str:
     "00",
     3,
     hints=[
-        "Go through process.pids() and look at process.cmdline(pid) of each.",
+        "Go through process.descendants(lab.child('somebody').pid) and look at process.cmdline(pid) of each.",
         "The command as a list is ['sleep', '4242'].",
     ],
     wrong=[
