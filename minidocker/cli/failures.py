@@ -102,7 +102,7 @@ def _usage_message(error: click.UsageError) -> tuple[str, int]:
     if isinstance(parameter, click.Option) and isinstance(error, click.BadParameter):
         return f'invalid value for "{", ".join(parameter.opts)}": {error.message}', ENGINE_FAILED
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
-        return error.message, ENGINE_FAILED
+        return error.message, 1
     return _count_message(error.ctx) if error.ctx is not None else error.message, 1
 
 

@@ -43,7 +43,7 @@ def _rewrite_short(options: dict[str, click.Option], cluster: str) -> tuple[list
     return [cluster], False
 
 
-def _rewrite(command: click.Command, arguments: list[str]) -> list[str]:
+def _rewrite(command: click.Command, context: click.Context, arguments: list[str]) -> list[str]:
     """*arguments* with Docker's spellings that click does not know put into click's."""
     options = {spelling: p for p in command.params if isinstance(p, click.Option) for spelling in (*p.opts, *p.secondary_opts)}
     result: list[str] = []
@@ -54,7 +54,7 @@ def _rewrite(command: click.Command, arguments: list[str]) -> list[str]:
             break
         if argument == "-" or not argument.startswith("-"):
             result.append(argument)
-            if not command.allow_interspersed_args:
+            if not context.allow_interspersed_args:
                 break
             continue
         name, equals, value = argument.partition("=")
@@ -77,7 +77,11 @@ class _Readable(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_VERB] = self.name
-        return super().parse_args(ctx, _rewrite(self, args))
+        try:
+            return super().parse_args(ctx, _rewrite(self, ctx, args))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser knows of no verb
+            raise
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(self.usage_line(ctx) + "\n")
