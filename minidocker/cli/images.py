@@ -57,7 +57,8 @@ def ls(door: Door, name: str | None, _all: bool, digests: bool, filters: Filters
 
 def _rows(image: Image, *, full: bool) -> list[dict[str, Any]]:
     """One row for each tag of *image*, or one with <none>."""
-    from minidocker.engine.docker_json import human_duration, human_size, image_summary, local_time
+    from minidocker.engine.docker_json import image_summary
+    from minidocker.engine.phrases import human_duration, human_size, local_time
 
     summary = image_summary(image)
     created = summary["Created"]

@@ -78,7 +78,7 @@ def _summaries(engine: Engine, *, everything: bool) -> list[dict[str, Any]]:
 
 def _row(summary: dict[str, Any], *, full: bool) -> dict[str, Any]:
     """What the templates can name. ``.Label "x"`` is a method in Docker, so it is a function here."""
-    from minidocker.engine.docker_json import human_duration, local_time
+    from minidocker.engine.phrases import human_duration, local_time
 
     command, labels = summary["Command"], summary["Labels"]
     if not full and len(command) > _COMMAND_WIDTH:
