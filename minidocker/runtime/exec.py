@@ -84,6 +84,7 @@ def join_and_execute(
     """In the child: enter the rest of the namespaces and become the command. Errors go to the monitor."""
     code = 126
     try:
+        process.close_all_except([channel.fileno(), *opened.values(), *entrances, *stdio, *tracing.kept_fds()])  # see init.run
         cgroups.enter(entrances)  # before any code of the user
         syscalls.trace("enter the container's cgroup", "echo $$ > .../cgroup.procs")
         os.setsid()

@@ -64,6 +64,8 @@ def run(
     code = 125
     tracing.renamed("init")
     try:
+        # A descriptor of a directory of the host would be a way out: WORKDIR /proc/self/fd/N/../../.. (CVE-2024-21626 of runc).
+        close_all_except([channel.fileno(), *stdio, *joined.values(), *entrances, *tracing.kept_fds()])
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the monitor is killed, so is the container
         step[0] = "enter the cgroup"
         cgroups.enter(entrances)  # first of all: whatever we do from here on is on the container's account
@@ -149,12 +151,14 @@ def set_rlimits(limits: list[sync.Message]) -> None:
 def prepare_process(process: sync.Message) -> str:
     """Resolve the user and the command inside the container, and enter the working directory. Returns the program's path."""
     resolve_user(process["user"])
+    directory = rootfs.inside(process["cwd"])
     try:
         try:
-            os.chdir(process["cwd"])
+            os.chdir(directory)
         except FileNotFoundError:  # made for it, as Docker does
-            os.makedirs(process["cwd"])
-            os.chdir(process["cwd"])
+            os.makedirs(directory)
+            os.chdir(directory)
+        os.getcwd()  # fails when we are outside of our root, however we may have come there
     except OSError as error:
         raise SyscallError("chdir", error.errno or 0, process["cwd"], step="enter the working directory") from error
     return find_program(process["args"][0], environment(process).get("PATH", ""))

@@ -137,7 +137,7 @@ def enter_rootfs(rootfs: str) -> None:
 
 def mount_one(entry: Spec, tree: int | None) -> None:
     """One element of the spec's `mounts`, with its target made if it is missing. *tree*: the opened source of a bind."""
-    target, options = entry["destination"], entry.get("options", [])
+    target, options = inside(entry["destination"]), entry.get("options", [])
     flags, propagation, data = parse_options(options)
     if tree is not None:
         make_target(target, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
@@ -155,6 +155,12 @@ def mount_one(entry: Spec, tree: int | None) -> None:
         syscalls.mount(entry["source"], target, entry["type"], flags, data)
     for flag in propagation:
         syscalls.mount("", target, "", flag)
+
+
+def inside(path: str) -> str:
+    """*path* with every symbolic link followed by its text. The kernel would follow those of /proc (PID/root, PID/cwd, PID/fd/N)
+    to where they really lead, and that may be out of the container: in a PID namespace that is not its own, for example."""
+    return os.path.realpath(path)
 
 
 def parse_options(options: list[str]) -> tuple[int, list[int], str]:
