@@ -2,7 +2,7 @@
 
 Interface: Channel(socket): send(message, fds), receive() -> (message, fds); pair(); error_message(error), raise_error(message).
 
-  creator -> monitor   {"verb": "create", "id", "bundle", "run", "stdin", "start"}    fds: [trace]; by the spawner's socket
+  creator -> monitor   {"verb": "create", "id", "bundle", "run", "stdin", "start", "owned", "removes"}, [trace]; by the spawner's socket
   monitor -> creator   {"created": pid}, or {"started": pid} if "start" was true, or {"error": {...}}
   creator -> monitor   {"start": true}                                      (any later client may say it instead)
   init    -> monitor   {"ready": true}, [pty master]     or {"error": {...}}; the end of the channel is a successful execve
@@ -15,9 +15,12 @@ Man pages: unix(7), cmsg(3) (SCM_RIGHTS). Notebook: 20_life.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import socket
+import termios
 
 from minidocker.errors import Conflict, MinidockerError, MissingFeature, SpecError, SyscallError, WrongStatus
 
@@ -55,23 +58,22 @@ class Channel:
 
     def receive_any(self) -> tuple[Message | None, list[int]]:
         """As `receive`, but a doorbell counts too: it is the message RING."""
-        try:
-            data, fds, _, _ = socket.recv_fds(self.socket, MAX_MESSAGE, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            return None, []
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.socket, MAX_MESSAGE, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                continue  # the peer went without reading all of ours; what it had sent before comes after this word
+            break
         if not data:
             return None, []
         return (RING if data == DOORBELL else json.loads(data)), fds
 
-    def ring(self) -> bool:
-        """Say that the log has grown. False: the peer is gone. A full socket is no loss: the peer has a ring waiting."""
-        try:
+    def ring(self) -> None:
+        """Say that the log has grown. One ring that waits to be heard is enough: so there is always room for what matters more."""
+        if any(fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0" * 4)):  # SIOCOUTQ: bytes that the peer has not read yet
+            return
+        with contextlib.suppress(OSError):  # it is gone
             self.socket.send(DOORBELL, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return True
 
     def close(self) -> None:
         self.socket.close()
