@@ -19,8 +19,6 @@ class Attachment:
 
     def __init__(self, container: Container, handle: Handle, position: int, *, stdin: bool) -> None:
         self.container, self._handle, self._position = container, handle, position
-        if container.record.auto_remove:
-            handle.will_remove()  # who is there at the end removes it; if we are not, the monitor sees to it
         self.fd = handle.attach_stdin() if stdin or container.record.tty else None
 
     def output(self) -> Iterator[tuple[str, bytes]]:

@@ -34,7 +34,7 @@ class Container(ContainerView):
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
-    def _runtime_create(self, *, stdin: str, start: bool = False) -> Handle:
+    def _runtime_create(self, *, stdin: str, start: bool = False, removes: bool = False) -> Handle:
         """The runtime's `create`, and with *start* its `start`; the steps of the monitor and of init become trace records."""
         if not self.home.is_dir():
             raise ContainerNotFound(f"No such container: {self.name}")
@@ -43,7 +43,9 @@ class Container(ContainerView):
         bundle.check_sources(self.record)
         self._listener = trace.Listener()
         try:
-            return self.engine.runtime.create(self.id, str(self.home), stdin=stdin, trace=self._listener.fd, start=start)
+            return self.engine.runtime.create(
+                self.id, str(self.home), stdin=stdin, trace=self._listener.fd, start=start, owned=not start, removes=removes
+            )
         except BaseException:
             self._listener.close()
             raise
@@ -72,15 +74,15 @@ class Container(ContainerView):
         elif self.status not in ("running", "paused"):
             self._start().close()
 
-    def _start(self) -> Handle:
-        handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True)
+    def _start(self, *, removes: bool = False) -> Handle:
+        handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True, removes=removes)
         self._listener.close()
         return handle
 
     def start_attached(self) -> Attachment:
         """Run it with us attached to its output from the first byte on, in one step: for who has no input for it."""
         position = self._log_size()
-        return Attachment(self, self._start(), position, stdin=False)
+        return Attachment(self, self._start(removes=self.record.auto_remove), position, stdin=False)
 
     def _log_size(self) -> int:
         return os.stat(self.log_path).st_size if self.log_path.exists() else 0
@@ -93,9 +95,11 @@ class Container(ContainerView):
         position = self._log_size()
         if self.status in ("running", "paused"):
             handle = self.engine.runtime.connect(self.id)
+            if self.record.auto_remove:
+                handle.will_remove()  # who is there at the end removes it; if we are not, the monitor sees to it
         else:
             mode = "" if not self.record.stdin_open else "once" if stdin else "open"
-            handle = self._created = self._runtime_create(stdin=mode)
+            handle = self._created = self._runtime_create(stdin=mode, removes=self.record.auto_remove)
         return Attachment(self, handle, position, stdin=stdin and self.record.stdin_open)
 
     def kill(self, signal: str | int = "KILL") -> None:

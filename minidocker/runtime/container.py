@@ -7,6 +7,7 @@ Spec: runtime-spec runtime.md. Notebook: 20_life.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -28,7 +29,7 @@ class Handle:
         self.exit_code: int | None = None
 
     def _ask(self, message: sync.Message, answer_key: str) -> tuple[sync.Message, list[int]]:
-        self.channel.send(message)
+        self._tell(message)
         while True:
             answer, fds = self.channel.receive()
             if answer is None:
@@ -39,6 +40,12 @@ class Handle:
                 raise WrongStatus("the container has ended", status="stopped", needed="running")
             if answer_key in answer:
                 return answer, fds
+
+    def _tell(self, message: sync.Message) -> None:
+        try:
+            self.channel.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise WrongStatus("the container has ended", status="stopped", needed="running") from None
 
     def start(self) -> int:
         """Let the created process execute the command; returns its pid. SyscallError: execve failed, with its errno."""
@@ -52,11 +59,12 @@ class Handle:
 
     def end_stdin(self) -> None:
         """The monitor closes its copy too (the caller has closed its own): the container reads the end of its input."""
-        self.channel.send({"stdin_eof": True})
+        with contextlib.suppress(WrongStatus):
+            self._tell({"stdin_eof": True})
 
     def will_remove(self) -> None:
-        """Promise to remove the container after its end, so that the monitor need not see to it."""
-        self.channel.send({"removes": True})
+        """Promise to remove the container after its end, so that the monitor need not see to it. WrongStatus: it has ended."""
+        self._tell({"removes": True})
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, once the container has ended and its cgroup is gone; 137 if its monitor was killed. None: *timeout* is over."""
@@ -115,14 +123,25 @@ class Runtime:
     def __init__(self, run: str) -> None:
         self.run = run
 
-    def create(self, container_id: str, bundle: str, *, stdin: str = "", trace: int = -1, start: bool = False) -> Handle:
+    def create(
+        self,
+        container_id: str,
+        bundle: str,
+        *,
+        stdin: str = "",
+        trace: int = -1,
+        start: bool = False,
+        owned: bool = False,
+        removes: bool = False,
+    ) -> Handle:
         """The spec's `create`: everything is made and the first process waits for `start`; with *start* it does not wait.
 
         *bundle*: absolute path of a directory with config.json. *stdin*: "", "once" or "open". *trace*: a descriptor
-        that gets each step as a JSON line. SyscallError with the step that failed; WrongStatus: it is running.
+        that gets each step as a JSON line. *owned*: if we close the handle or die before the start, so does the first
+        process. *removes*: as `Handle.will_remove`. SyscallError with the step that failed; WrongStatus: it is running.
         """
-        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin, "start": start}
-        channel, _, _ = self._ask(message, [trace] if trace >= 0 else [])
+        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin}
+        channel, _, _ = self._ask({**message, "start": start, "owned": owned, "removes": removes}, [trace] if trace >= 0 else [])
         return Handle(channel)
 
     def _ask(self, message: sync.Message, fds: list[int]) -> tuple[sync.Channel, sync.Message, list[int]]:

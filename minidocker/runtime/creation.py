@@ -6,6 +6,7 @@ The first process's own side of it is init.py. Man pages: clone3(2), setns(2), p
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -36,7 +37,8 @@ class Creation:
         self.outputs: dict[int, str] = {}  # descriptor -> stream name
         self.master = -1
         self.feeder: sync.Channel | None = None  # the client whose end means the end of stdin
-        self.remover: sync.Channel | None = None  # the client that will remove the container after its end
+        self.owner = creator if message["owned"] else None  # the client without which the container need not be started
+        self.remover = creator if message["removes"] else None  # the client that will remove the container after its end
         self.own_pid_namespace = True
         self.started_at = ""
         self.log = log.Writer(f"{self.bundle}/{log.NAME}")
@@ -73,7 +75,8 @@ class Creation:
         else:
             self.step = "write the state"
             self.write_state("created")
-        self.clients[0].send(answer)
+        with contextlib.suppress(OSError):  # the creator is gone: `serve` will notice, and know what that means
+            self.clients[0].send(answer)
 
     def make_cgroup(self) -> None:
         """A new cgroup. One that is there was left by a killed monitor: we hold its lock, so it is nobody's."""

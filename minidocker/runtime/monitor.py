@@ -7,10 +7,12 @@ Man pages: pidfd_open(2), poll(2), wait(2). Notebook: 20_life.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import select
+import signal
 import time
 
 from minidocker.linux import syscalls
@@ -104,23 +106,34 @@ class Monitor(Creation):
         """One message of a client: "start", "attach" (hands over stdin), "stdin_eof", "removes"; its end may end stdin."""
         message, _ = client.receive()
         if message is None:
-            self.poller.unregister(client.fileno())
-            self.clients.remove(client)
-            if client is self.feeder:
-                self.end_stdin()
-            if client is self.remover:
-                self.remover = None
-            client.close()
+            self.forget(client)
         elif "start" in message:
-            client.send(self.start())
+            self.reply(client, self.start())
         elif "attach" in message:
             if self.stdin_mode == "once" and self.feeder is None:
                 self.feeder = client
-            client.send({"attached": True}, [self.stdin] if self.stdin >= 0 else [])
+            self.reply(client, {"attached": True}, [self.stdin] if self.stdin >= 0 else [])
         elif "removes" in message:
             self.remover = client
         elif "stdin_eof" in message and client is self.feeder:
             self.end_stdin()
+
+    @staticmethod
+    def reply(client: sync.Channel, message: sync.Message, fds: list[int] | tuple[int, ...] = ()) -> None:
+        with contextlib.suppress(OSError):  # it has left meanwhile: that is its affair, and not the container's
+            client.send(message, fds)
+
+    def forget(self, client: sync.Channel) -> None:
+        """A client has left, or was killed."""
+        self.poller.unregister(client.fileno())
+        self.clients.remove(client)
+        client.close()
+        if client is self.feeder:
+            self.end_stdin()
+        if client is self.remover:
+            self.remover = None
+        if client is self.owner and not self.started_at:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # nobody else knows that there is something to start
 
     def end_stdin(self) -> None:
         """Close our copy of the pipe, so that the container reads the end of its input. A terminal has no such end."""
@@ -145,16 +158,16 @@ class Monitor(Creation):
         os.close(self.lock)
         self.welcome()  # who connected in the last moment hears of it too; the socket's name is gone, so nobody comes after
         for client in self.clients:
-            try:
-                client.send({"exited": code})
-            except OSError:
-                continue  # it has left meanwhile
+            self.reply(client, {"exited": code})
         self.run_poststop_hooks()
 
     def drain(self) -> None:
         """Read the pipes to their end. The kernel has killed all of the PID namespace before its init could be reaped."""
+        poller = self.poller = select.poll()  # for the pipes alone: the first process's end would be told again and again
+        for fd in self.outputs:
+            poller.register(fd, select.POLLIN)
         while self.outputs:
-            for fd in [fd for fd, _ in self.poller.poll() if fd in self.outputs]:
+            for fd, _ in poller.poll():
                 self.pump(fd)
         self.ring()
 
