@@ -100,6 +100,8 @@ class Creation:
         if "pid" in joined:
             syscalls.setns(joined["pid"], syscalls.CLONE_NEWPID)  # takes effect for our children only
         birthplace, entrances = self.cgroup.birthplace(), self.cgroup.entrances()
+        if self.host_network < 0:
+            self.host_network = enter_new_network()
         if "net" not in new:
             syscalls.setns(self.host_network, syscalls.CLONE_NEWNET)
         flags = namespaces.flags([name for name in new if name not in init.NOT_BY_CLONE])
@@ -196,3 +198,14 @@ class Creation:
                 os.unlink(self.run_path + ending)
             except FileNotFoundError:
                 continue
+
+
+def enter_new_network() -> int:
+    """Make the next container's network namespace ahead, and return a descriptor of the host's, to go back to.
+
+    It is the one namespace whose making takes long: it has an interface, tables and sysctls of its own, and waits for the
+    kernel to clear away earlier ones.
+    """
+    host_network = namespaces.open_namespace(os.getpid(), "net")
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    return host_network

@@ -19,9 +19,10 @@ import signal
 import socket
 import sys
 
-from minidocker.linux import cgroups, namespaces, process, syscalls
+from minidocker.errors import SyscallError
+from minidocker.linux import cgroups, process, syscalls
+from minidocker.runtime import creation, lock, monitor, sync
 from minidocker.runtime import exec as exec_monitor
-from minidocker.runtime import lock, monitor, sync
 
 IDLE = 10.0  # seconds
 
@@ -69,9 +70,12 @@ def start(run: str, path: str) -> None:
             {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
             file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)],
             setsid=True,
+            setsigmask=[],  # what its creator blocks or ignores (a job in the background ignores SIGINT) is no affair of containers
+            setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
         )
     os.close(null)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # our caller ignores SIGCHLD: then the kernel has waited
+        os.waitpid(pid, 0)
 
 
 def serve(run: str, path: str) -> None:
@@ -113,10 +117,10 @@ class Spawner:
             for fd in (self.wake, self.to_spare.fileno()):
                 poller.register(fd, select.POLLIN)
             events = [fd for fd, _ in poller.poll(None if self.monitors else IDLE * 1000)]
-            if self.wake in events:
-                self.reap()
             if self.to_spare.fileno() in events:
                 self.hear_spare()
+            if self.wake in events:  # last, since the spare may be among the dead
+                self.reap()
             if not events and self.leave():
                 return
 
@@ -168,7 +172,9 @@ def become_spare(listener: socket.socket, spawner: sync.Channel) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         process.close_all_except([listener.fileno(), spawner.fileno()])
         os.setsid()
-        host_network = enter_new_network()
+        host_network = -1
+        with contextlib.suppress(SyscallError):  # if it cannot be now, `creation` tries again, and the creator hears why
+            host_network = creation.enter_new_network()
         client = wait_for_client(listener, spawner)
         listener.close()
         if client is not None:
@@ -176,17 +182,6 @@ def become_spare(listener: socket.socket, spawner: sync.Channel) -> None:
         code = 0
     finally:
         os._exit(code)
-
-
-def enter_new_network() -> int:
-    """Make the next container's network namespace ahead, and return a descriptor of the host's, to go back to.
-
-    It is the one namespace whose making takes long: it has an interface, tables and sysctls of its own, and waits for the
-    kernel to clear away earlier ones.
-    """
-    host_network = namespaces.open_namespace(os.getpid(), "net")
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-    return host_network
 
 
 def wait_for_client(listener: socket.socket, spawner: sync.Channel) -> sync.Channel | None:
