@@ -8,6 +8,7 @@ Man pages: setns(2), nsenter(1). Notebook: 20_life.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from minidocker.errors import SyscallError, WrongStatus
@@ -34,13 +35,13 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
             answer = rest
         if answer is not None:
             os.waitpid(pid, 0)
-            creator.send(answer)
+            creator.send(answer if process.is_same(message["pid"], message["start_time"]) else ended())
             return
         creator.send({"created": pid}, terminal)
         for fd in terminal:
             os.close(fd)  # only the client's copy counts: when it is closed the terminal hangs up
-    except (OSError, WrongStatus) as error:
-        creator.send(sync.error_message(error, "exec"))
+    except OSError as error:
+        creator.send(sync.error_message(error, "exec") if process.is_same(message["pid"], message["start_time"]) else ended())
         return
     _, status = os.waitpid(pid, 0)
     try:
@@ -49,17 +50,18 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
         return  # the client has gone; the process ran to its end all the same
 
 
+def ended() -> sync.Message:
+    """What went wrong, went wrong since the container has just ended: that, and not some missing file, is the news."""
+    return sync.error_message(WrongStatus("the container is not running", status="stopped", needed="running"), "exec")
+
+
 def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Channel]:
     """Clone a child into the container's PID namespace and cgroup."""
     target = message["pid"]
-    pidfd = syscalls.pidfd_open(target)
-    try:
-        if not process.is_same(target, message["start_time"]):
-            raise WrongStatus("the container is not running", status="stopped", needed="running")
-        # setns with the pidfd and all bits at once would need one kind for all; we open each, so that each is a visible step.
-        opened = {name: namespaces.open_namespace(target, name) for name in namespaces.NAMES}
-    finally:
-        os.close(pidfd)
+    # setns with a pidfd and all bits at once would need one kind for all; we open each, so that each is a visible step.
+    opened = {name: namespaces.open_namespace(target, name) for name in namespaces.NAMES}
+    if not process.is_same(target, message["start_time"]):  # asked after the opening, so what was opened is the container's
+        raise SyscallError("open", errno.ESRCH, f"/proc/{target}/ns")
     mine = {name: namespaces.inode("self", name) for name in namespaces.NAMES}
     opened = {name: fd for name, fd in opened.items() if os.fstat(fd).st_ino != mine[name]}
     ours, theirs = sync.pair()

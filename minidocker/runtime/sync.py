@@ -126,7 +126,10 @@ def error_message(error: BaseException, step: str) -> Message:
         words = {"step": getattr(error, "step", "") or step, "syscall": getattr(error, "syscall", ""), "hint": getattr(error, "hint", "")}
         return {"error": {**words, "errno": error.errno or 0, "path": shortened(error.filename)}}
     kind = type(error).__name__
-    return {"error": {"step": step, "kind": kind, "message": shortened(str(error) or kind), "hint": getattr(error, "hint", "")}}
+    words = {"step": step, "kind": kind, "message": shortened(str(error) or kind), "hint": getattr(error, "hint", "")}
+    if isinstance(error, WrongStatus):
+        words |= {"status": error.status, "needed": error.needed}
+    return {"error": words}
 
 
 def shortened(text: object, limit: int = 300) -> str:
@@ -143,7 +146,7 @@ def raise_error(message: Message) -> None:
     if "errno" in error:
         raise SyscallError(error["syscall"] or "system call", error["errno"], error["path"], step=error["step"], hint=error["hint"])
     if error["kind"] == "WrongStatus":
-        raise WrongStatus(error["message"], status="running", needed="stopped", hint=error["hint"])
+        raise WrongStatus(error["message"], status=error["status"], needed=error["needed"], hint=error["hint"])
     kinds = {kind.__name__: kind for kind in (SpecError, MissingFeature, Conflict)}
     text = error["message"] if error["kind"] in kinds else f"{error['step']}: {error['message']}"
     raise kinds.get(error["kind"], MinidockerError)(text, hint=error["hint"])
