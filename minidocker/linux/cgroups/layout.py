@@ -56,7 +56,10 @@ def read_file(path: str) -> str:
     """The file's text without its last newline. OSError as open(2) has it."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, 1 << 16).decode().rstrip("\n")
+        pieces = []
+        while piece := os.read(fd, 1 << 16):  # the kernel gives a long list page by page
+            pieces.append(piece)
+        return b"".join(pieces).decode().rstrip("\n")
     finally:
         os.close(fd)
 
