@@ -7,6 +7,7 @@ A record is what one read(2) brought: it may hold several lines, or a part of on
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -28,17 +29,26 @@ class Writer:
     """Appends records; the file is opened at the first, since most short runs write nothing."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.fd = path, -1
+        self.path, self.fd, self.mend = path, -1, b""
 
     def write(self, stream: str, data: bytes) -> None:
-        """Append one record, whole: a reader never sees a part of a line as a line."""
+        """Append one record, whole: a reader never sees a part of a line as a line. A full disk loses it, and not the container."""
         if self.fd < 0:
-            self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            size = os.fstat(self.fd).st_size
+            if size and os.pread(self.fd, 1, size - 1) != b"\n":  # a monitor was killed in the middle of a line
+                self.mend = b"\n"
         text = data.decode("utf-8", "surrogateescape")
         record = json.dumps({"log": text, "stream": stream, "time": timestamp(time.time_ns())})
-        line = record.encode() + b"\n"
-        while line:
-            line = line[os.write(self.fd, line) :]
+        line = self.mend + record.encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(self.fd, line) :]
+            self.mend = b""
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.mend = b"\n"
 
 
 class Reader:
@@ -57,5 +67,8 @@ class Reader:
                 if not line.endswith(b"\n"):
                     return
                 self.position += len(line)
-                record = json.loads(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:  # cut short, since its writer was killed, or the disk was full
+                    continue
                 yield record["stream"], record["log"].encode("utf-8", "surrogateescape"), record["time"]
