@@ -180,10 +180,11 @@ class Monitor(Creation):
             readable, writable = os.pipe2(os.O_CLOEXEC)
             os.write(writable, stopped.encode())
             os.close(writable)
-            environment = dict(entry.split("=", 1) for entry in hook.get("env", []))
-            pid = os.posix_spawn(hook["path"], hook["args"], environment, file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0)])
+            environment = dict(entry.partition("=")[::2] for entry in hook.get("env", []))
+            with contextlib.suppress(OSError):  # the others' turn comes all the same, as the runtime-spec says
+                pid = os.posix_spawn(hook["path"], hook["args"], environment, file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0)])
+                os.waitpid(pid, 0)
             os.close(readable)
-            os.waitpid(pid, 0)
 
     def write_end(self, code: int) -> None:
         """exit.json in the bundle: how it ended. A container that never started has no end."""
