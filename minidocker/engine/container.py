@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,7 +73,11 @@ class Container(ContainerView):
             finally:
                 self._listener.close()
         elif self.status not in ("running", "paused"):
-            self._start().close()
+            try:
+                self._start().close()
+            except WrongStatus:
+                if self.status != "running":  # else somebody was faster, and that is fine
+                    raise
 
     def _start(self, *, removes: bool = False) -> Handle:
         handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True, removes=removes)
@@ -181,8 +186,8 @@ class Container(ContainerView):
         try:
             handle = self.engine.runtime.connect(self.id)
         except WrongStatus:
-            held = lock.take(f"{self.home}/lock", wait=True)  # its monitor is on its way out: wait for that
-            os.close(held)
+            with contextlib.suppress(FileNotFoundError):  # it was somebody who removes it
+                os.close(lock.take(f"{self.home}/lock", wait=True))  # its monitor is on its way out: wait for that
             return
         try:
             self.kill("KILL")

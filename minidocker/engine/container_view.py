@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from minidocker.engine import bundle
 from minidocker.engine.output import Selection, follow, past
 from minidocker.engine.record import ContainerRecord
-from minidocker.errors import WrongStatus
+from minidocker.errors import ContainerNotFound, WrongStatus
 from minidocker.linux import cgroups, process
 from minidocker.runtime import lock, log, state
 from minidocker.runtime.container import KILLED
 
 if TYPE_CHECKING:
     from minidocker.engine.engine import Engine
-
-_STATUSES = {"creating": "created", "created": "created", "running": "running", "paused": "paused"}
 
 
 class ContainerView:
@@ -80,9 +78,12 @@ class ContainerView:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The OCI state. If its monitor was killed, the truth is written now: what it left is removed, the end is 137."""
-        found = self.engine.runtime.state(self.id, str(self.home))
-        if found["status"] == "stopped" and os.path.exists(self.engine.runtime.state_path(self.id)):
+        """The OCI state, or "dead" if its files are gone. If its monitor was killed, the truth is written now: the end is 137."""
+        try:
+            found = self.engine.runtime.state(self.id, str(self.home))
+        except ContainerNotFound:
+            return {"id": self.id, "status": "dead", "bundle": str(self.home)}
+        if found["status"] == "stopped" and self.engine.runtime.has_leftovers(self.id):
             self._settle()
         return found
 
@@ -115,12 +116,10 @@ class ContainerView:
     @property
     def status(self) -> str:
         """created, running, paused, exited; "dead" if its files are gone."""
-        if not self.home.is_dir():
-            return "dead"
-        status = self.state["status"]
-        if status != "stopped":
-            return _STATUSES[status]
-        return "exited" if self._end() else "created"
+        status = str(self.state["status"])
+        if status in ("stopped", "creating"):  # creating: its monitor is just beginning, or just ending
+            return "exited" if self._end() else "created"
+        return status
 
     @property
     def pid(self) -> int:

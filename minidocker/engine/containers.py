@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from minidocker.engine import bundle, trace
@@ -48,8 +49,7 @@ class Containers:
                 self.get(mode.removeprefix("container:"))
         bundle.check_sources(record)
         home = engine.paths.containers / record.id
-        os.makedirs(home, mode=0o710)
-        held = lock.take(f"{home}/lock")  # until we are done it is ours: a prune must not take it for a leftover
+        held = make_home(home)
         try:
             overlay = engine.snapshots.prepare(record.id, found)
             trace.step("prepare the snapshot", f"mkdir -p {home}/upper {home}/work {home}/rootfs")
@@ -128,6 +128,19 @@ class Containers:
                     continue
                 removed.append(container)
         return removed
+
+
+def make_home(home: Path) -> int:
+    """Make a new container's directory and hold its lock until we are done: a prune must not take it for a leftover."""
+    while True:
+        os.makedirs(home, mode=0o710, exist_ok=True)
+        try:
+            held = lock.take(f"{home}/lock", wait=True)
+        except FileNotFoundError:  # a prune was faster, and has removed it
+            continue
+        if os.fstat(held).st_nlink:
+            return held
+        os.close(held)
 
 
 def matches(container: Container, filters: dict[str, list[str]]) -> bool:

@@ -152,25 +152,31 @@ def _host_config(record: ContainerRecord, paths: Paths) -> JSON:
         "ShmSize": 64 << 20,
         "Runtime": "minidocker",
         "Isolation": "",
+        **_limits(record),
+        "CgroupParent": paths.name,
+        "Devices": [],
+        "Init": record.init,
+        "Ulimits": [],
+        "MaskedPaths": None if record.privileged else spec.MASKED_PATHS,
+        "ReadonlyPaths": None if record.privileged else spec.READONLY_PATHS,
+    }
+
+
+def _limits(record: ContainerRecord) -> JSON:
+    return {
         "CpuShares": 0,
         "Memory": record.memory,
         "NanoCpus": round(record.cpus * 1e9),
-        "CgroupParent": paths.name,
         "BlkioWeight": 0,
         "CpuPeriod": 0,
         "CpuQuota": 0,
         "CpusetCpus": "",
         "CpusetMems": "",
-        "Devices": [],
         "MemoryReservation": 0,
         "MemorySwap": 0,
         "MemorySwappiness": None,
         "OomKillDisable": False,
-        "Init": record.init,
         "PidsLimit": record.pids_limit or None,
-        "Ulimits": [],
-        "MaskedPaths": None if record.privileged else spec.MASKED_PATHS,
-        "ReadonlyPaths": None if record.privileged else spec.READONLY_PATHS,
     }
 
 

@@ -8,8 +8,10 @@ Several engines with different names share a machine without touching each other
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ class Engine:
 
     def shutdown(self) -> None:
         """As `close`, and end the spawner and remove the runtime directory and the cgroup now. InUse: containers still run."""
-        running = [container.name for container in self.containers.list()]
+        running = [record.name for record in self.store.all() if lock.is_held(f"{self.paths.containers}/{record.id}/lock")]
         if running:
             raise InUse(f"{len(running)} containers still run: {', '.join(running[:5])}", hint="stop them first")
         self.close()
@@ -73,11 +75,10 @@ class Engine:
 
     def prune(self) -> dict[str, list[str]]:
         """Find and remove what killed processes left; a running container is never touched. Returns what was removed, by kind."""
-        known = {record.id for record in self.store.all()}
         removed = {
             "containers": self._prune_promised(),
-            "directories": self._prune_directories(known),
-            "cgroups": self._prune_cgroups(known),
+            "directories": self._prune_directories(),
+            "cgroups": self._prune_cgroups(),
             "layers": [str(path) for path in self.snapshots.prune()],
             "blobs": [str(path) for path in self.images.prune()],
         }
@@ -97,36 +98,45 @@ class Engine:
                 gone.append(record.id)
         return gone
 
-    def _prune_directories(self, known: set[str]) -> list[str]:
+    def _prune_directories(self) -> list[str]:
         """Directories of containers that never came to exist, or whose removal was cut short."""
         removed = []
         homes = names_in(self.paths.containers)
         for name in sorted(homes | {Path(file).stem.partition(".")[0] for file in names_in(self.paths.run_containers)}):
-            if name in known:
-                continue
-            try:
-                held = lock.take(f"{self.paths.containers / name}/lock")
-            except BlockingIOError:
-                continue  # somebody is just making or removing it
-            except FileNotFoundError:
-                held = -1
-            self.runtime.sweep(name, bundle.cgroup_name(self.paths, name))
-            if name in homes:
-                self.remove_home(name)
-            if held >= 0:
-                os.close(held)
-            removed.append(name)
+            with self._held(name) as free:
+                if not free or self.store.has(name):  # asked while we hold it: until now it may have come to exist
+                    continue
+                self.runtime.sweep(name, bundle.cgroup_name(self.paths, name))
+                if name in homes:
+                    self.remove_home(name)
+                removed.append(name)
         return removed
 
-    def _prune_cgroups(self, known: set[str]) -> list[str]:
+    def _prune_cgroups(self) -> list[str]:
         """Cgroups below the engine's own that no living container has."""
         removed = []
         for name in cgroups.open_cgroup(self.paths.name).children():
-            held_by = self.paths.containers / name / "lock"
-            if not lock.is_held(str(held_by)):
-                cgroups.open_cgroup(f"{self.paths.name}/{name}").remove_with_processes()
-                removed.append(f"{self.paths.name}/{name}")
+            with self._held(name) as free:
+                if free:
+                    cgroups.open_cgroup(f"{self.paths.name}/{name}").remove_with_processes()
+                    removed.append(f"{self.paths.name}/{name}")
         return removed
+
+    @contextlib.contextmanager
+    def _held(self, container_id: str) -> Iterator[bool]:
+        """Hold a container's lock. False: somebody else does, who runs, makes or removes it."""
+        try:
+            held = lock.take(f"{self.paths.containers}/{container_id}/lock")
+        except BlockingIOError:
+            yield False
+            return
+        except FileNotFoundError:  # it has no directory, so nobody can run it
+            held = -1
+        try:
+            yield True
+        finally:
+            if held >= 0:
+                os.close(held)
 
     def info(self) -> dict[str, Any]:
         """What `minidocker info` shows: counts, places, the kernel."""

@@ -62,13 +62,19 @@ class Store:
             raise self._taken(name)
 
     def rename(self, record: ContainerRecord, new_name: str) -> ContainerRecord:
-        """The record under its new name. NameInUse: another has it."""
+        """The record under its new name. NameInUse: another has it. ContainerNotFound: it was removed."""
         renamed = msgspec.structs.replace(record, name=new_name)
+        change = "UPDATE containers SET name = ?, record = ? WHERE id = ? RETURNING id, name, record"
         try:
-            self._execute("UPDATE containers SET name = ?, record = ? WHERE id = ?", (new_name, msgspec.json.encode(renamed), record.id))
+            changed = self._execute(change, (new_name, msgspec.json.encode(renamed), record.id))
         except sqlite3.IntegrityError:
             raise self._taken(new_name) from None
+        if not changed:
+            raise ContainerNotFound(f"No such container: {record.name}")
         return renamed
+
+    def has(self, container_id: str) -> bool:
+        return bool(self._execute("SELECT id, name, record FROM containers WHERE id = ?", (container_id,)))
 
     def remove(self, container_id: str) -> None:
         """From now on the container does not exist."""

@@ -181,8 +181,12 @@ class Runtime:
             return {**stopped, "status": "creating"}  # or just ended: in both cases there is no process to show
 
     def state_path(self, container_id: str) -> str:
-        """Where the monitor writes the state. That it is there without a living monitor says that one was killed."""
+        """Where the monitor writes the state."""
         return f"{self.run}/containers/{container_id}.json"
+
+    def has_leftovers(self, container_id: str) -> bool:
+        """Are there files of a monitor? Without a living one they say that one was killed."""
+        return any(os.path.lexists(f"{self.run}/containers/{container_id}{ending}") for ending in state.ENDINGS)
 
     def kill(self, container_id: str, bundle: str, number: int) -> None:
         """The spec's `kill`: send signal *number* to the container's first process. WrongStatus: there is none."""
