@@ -1,6 +1,6 @@
 """The eight namespaces: make, join, compare, list.
 
-Interface: FLAGS, unshare(*names), join(pid, *names), inode(pid, name), compare(pid, pid), list_namespaces().
+Interface: FLAGS, unshare(*names), join(pid, *names), inode(pid, name), compare(pid, pid), list_namespaces(), loopback_up().
 A namespace is named by an inode: two processes share one exactly when /proc/PID/ns/NAME shows the same inode.
 Man pages: namespaces(7), unshare(2), setns(2). The same from a shell: unshare(1), nsenter(1), lsns(8).
 Notebooks: 02 (pid), 03 (uts, ipc), 04 (mnt), 06 (time, cgroup), later 07 (user), 09 (net).
@@ -8,7 +8,10 @@ Notebooks: 02 (pid), 03 (uts, ipc), 04 (mnt), 06 (time, cgroup), later 07 (user)
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
+import struct
 from collections import namedtuple
 
 from minidocker.errors import SpecError, SyscallError
@@ -114,3 +117,20 @@ def list_namespaces(name: str = "") -> list[Namespace]:
             except SyscallError:
                 break
     return [Namespace(kind, number, members) for (kind, number), members in sorted(found.items())]
+
+
+SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
+
+
+def loopback_up() -> None:
+    """Switch on `lo` of the network namespace we are in: a new one has it off, and then not even 127.0.0.1 answers.
+
+    See netdevice(7). The same from a shell: ip link set lo up. SyscallError EPERM: needs CAP_NET_ADMIN.
+    """
+    request = struct.pack("16sH22x", b"lo", IFF_UP)  # struct ifreq
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        try:
+            fcntl.ioctl(handle, SIOCSIFFLAGS, request)
+        except OSError as error:
+            raise SyscallError("ioctl SIOCSIFFLAGS", error.errno or 0, "lo") from error
+    syscalls.trace("switch lo on", "ip link set lo up")

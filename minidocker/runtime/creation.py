@@ -208,4 +208,5 @@ def enter_new_network() -> int:
     """
     host_network = namespaces.open_namespace(os.getpid(), "net")
     syscalls.unshare(syscalls.CLONE_NEWNET)
+    namespaces.loopback_up()  # as Docker does, with `--network none` too
     return host_network
