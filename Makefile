@@ -54,12 +54,13 @@ browser: $(VENV)/.done
 	@vagrant/packages.sh test
 	@[ -x /usr/bin/chromium ] || $(BIN)/python -m playwright install --with-deps chromium
 
+# An environment that works is kept, whatever Python it was made with; only its packages are brought up to date.
 $(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) on PATH. Name one: make setup PYTHON=/usr/bin/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "minidocker needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "minidocker needs Python 3.11 or newer," \
+		"and $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing the Python environment in $(VENV) (about 450 MB, half a minute)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import subprocess' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[course,test]'
 	@touch $@
 
