@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from minidocker.errors import SpecError
+from minidocker.errors import SpecError, SyscallError
 from minidocker.linux import syscalls
 
 PAGE = 4096  # mount(2) takes one page of options
@@ -27,22 +27,31 @@ def options(lower: list[str], upper: str, work: str) -> str:
 def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
     """Show the directories *lower* (topmost first) merged at *target*; changes go to *upper*.
 
-    *work* must be an empty directory on the filesystem of *upper*. Many long layer names would not fit the one page that
-    mount(2) takes, so the common directory is entered first and the names are given relative to it.
+    *work* must be an empty directory on the filesystem of *upper*. mount(2) takes one page of options. Where the names are too many
+    for it, the layers are opened, and called by the numbers of their descriptors: some 800 find room so.
     SpecError: even so too many layers. SyscallError: EINVAL when *upper*'s filesystem cannot serve (another overlay, NFS).
     """
     data = options(lower, upper, work)
-    if len(data.encode()) < PAGE:
+    if len(os.fsencode(data)) < PAGE:
         syscalls.mount("overlay", target, "overlay", 0, data)
         return
-    common = os.path.commonpath([*lower, upper, work])
-    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    target = os.path.abspath(target)
+    opened = [open_directory(path) for path in [*lower, upper, work, "."]]
     try:
-        os.chdir(common)
-        data = options([os.path.relpath(path, common) for path in lower], os.path.relpath(upper, common), os.path.relpath(work, common))
-        if len(data.encode()) >= PAGE:
+        *layers, upper_number, work_number = [str(fd) for fd in opened[:-1]]
+        data = options(layers, upper_number, work_number)
+        if len(data) >= PAGE:
             raise SpecError(f"{len(lower)} layers do not fit into one mount call", hint="squash the image: it has too many layers")
+        os.chdir("/proc/self/fd")
         syscalls.mount("overlay", target, "overlay", 0, data)
+        os.fchdir(opened[-1])
     finally:
-        os.fchdir(here)
-        os.close(here)
+        for fd in opened:
+            os.close(fd)
+
+
+def open_directory(path: str) -> int:
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno or 0, path) from error
