@@ -57,11 +57,9 @@ def ls(door: Door, name: str | None, _all: bool, digests: bool, filters: Filters
 
 def _rows(image: Image, *, full: bool) -> list[dict[str, Any]]:
     """One row for each tag of *image*, or one with <none>."""
-    from minidocker.engine.docker_json import image_summary
     from minidocker.engine.phrases import human_duration, human_size, local_time
 
-    summary = image_summary(image)
-    created = summary["Created"]
+    created = image.created.timestamp()
     return [
         {
             "Repository": tag.rpartition(":")[0] or "<none>",
@@ -72,7 +70,7 @@ def _rows(image: Image, *, full: bool) -> list[dict[str, Any]]:
             "CreatedAt": local_time(created),
             "Size": human_size(image.size),
         }
-        for tag in summary["RepoTags"] or [""]
+        for tag in image.tags or [""]
     ]
 
 

@@ -119,7 +119,19 @@ def main(arguments: list[str] | None = None) -> int:
         gc.enable()
 
 
+def _open_stdio() -> None:
+    """Who was started with a closed stdin, stdout or stderr gets /dev/null there, before any other file gets that number."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:  # the number is in use after all, by what Python opened
+                os.dup2(null, fd, inheritable=True)
+                os.close(null)
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+
+
 def _main(arguments: list[str]) -> int:
+    _open_stdio()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # names and arguments are bytes to the kernel: pass them on

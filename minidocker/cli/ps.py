@@ -12,9 +12,11 @@ from minidocker.cli.filters import Filters, check, filter_option, has_label, sel
 from minidocker.cli.options import integer
 from minidocker.cli.parsing import verb
 from minidocker.cli.program import Door, pass_door
+from minidocker.errors import SpecError
 
 if TYPE_CHECKING:
-    from minidocker.engine.engine import Engine
+    from minidocker.engine.container import Container
+    from minidocker.engine.record import ContainerRecord
 
 _HEADERS = {
     "ID": "CONTAINER ID",
@@ -60,66 +62,76 @@ def ps(door: Door, everything: bool, filters: Filters, layout: str, last: int, l
     number = 1 if latest else last
     asks_for_state = any(name in ("status", "exited") for name, _ in filters)
     with door.engine() as engine:
-        summaries = _summaries(engine, everything=everything or asks_for_state or number >= 0)
-        matching = [one for one in summaries if selected(filters, _matchers(one, summaries))]
+        rows = [_Row(container) for container in engine.containers.list(all=everything or asks_for_state or number >= 0)]
+    matching = [row for row in rows if selected(filters, _matchers(row, rows))]
     shown = matching[:number] if number >= 0 else matching
-    rows = [_row(summary, full=no_trunc) for summary in shown]
     if quiet and not layout:
         layout = "{{.ID}}"
-    click.echo(Table(_HEADERS, _COLUMNS).render(rows, layout), nl=False)
+    click.echo(Table(_HEADERS, _COLUMNS).render([row.fields(full=no_trunc) for row in shown], layout), nl=False)
 
 
-def _summaries(engine: Engine, *, everything: bool) -> list[dict[str, Any]]:
-    """The list form of the containers, newest first."""
-    from minidocker.engine.docker_json import container_summary
+class _Row:
+    """A container as it is at this moment: each question to it asks the kernel, so each is asked once."""
 
-    return [container_summary(container.record, container) for container in engine.containers.list(all=everything)]
+    def __init__(self, container: Container) -> None:
+        from minidocker.engine.phrases import seconds, status_text
+
+        self.record = container.record
+        self.state, self.status = container.status, status_text(container)
+        self.created = seconds(self.record.created)
+
+    def fields(self, *, full: bool) -> dict[str, Any]:
+        """What the templates can name. ``.Label "x"`` is a method in Docker, so it is a function here."""
+        from minidocker.engine.phrases import command_text, human_duration, local_time
+
+        record, command = self.record, command_text(self.record.args)
+        if not full and len(command) > _COMMAND_WIDTH:
+            command = command[: _COMMAND_WIDTH - 1] + "…"
+        return {
+            "ID": record.id if full else record.id[:12],
+            "Image": record.image,
+            "Command": f'"{command}"',
+            "RunningFor": f"{human_duration(time.time() - self.created)} ago",
+            "CreatedAt": local_time(self.created),
+            "Status": self.status,
+            "State": self.state,
+            "Ports": "",
+            "Names": record.name,
+            "Labels": ",".join(f"{name}={value}" for name, value in record.labels.items()),
+            "Label": lambda name: record.labels.get(name, ""),
+            "Mounts": ",".join(point.source for point in record.mounts if point.source),
+            "Networks": record.network,
+        }
 
 
-def _row(summary: dict[str, Any], *, full: bool) -> dict[str, Any]:
-    """What the templates can name. ``.Label "x"`` is a method in Docker, so it is a function here."""
-    from minidocker.engine.phrases import human_duration, local_time
-
-    command, labels = summary["Command"], summary["Labels"]
-    if not full and len(command) > _COMMAND_WIDTH:
-        command = command[: _COMMAND_WIDTH - 1] + "…"
-    return {
-        "ID": summary["Id"] if full else summary["Id"][:12],
-        "Image": summary["Image"],
-        "Command": f'"{command}"',
-        "RunningFor": f"{human_duration(time.time() - summary['Created'])} ago",
-        "CreatedAt": local_time(summary["Created"]),
-        "Status": summary["Status"],
-        "State": summary["State"],
-        "Ports": "",
-        "Names": ",".join(name.removeprefix("/") for name in summary["Names"]),
-        "Labels": ",".join(f"{name}={value}" for name, value in labels.items()),
-        "Label": lambda name: labels.get(name, ""),
-        "Mounts": ",".join(mount["Source"] for mount in summary["Mounts"]),
-        "Networks": summary["HostConfig"]["NetworkMode"],
-    }
-
-
-def _matchers(one: dict[str, Any], everyone: list[dict[str, Any]]) -> dict[str, Any]:
-    """The filters, asked about *one*."""
+def _matchers(row: _Row, everyone: list[_Row]) -> dict[str, Any]:
+    """The filters, asked about *row*."""
+    record = row.record
 
     def created(name: str) -> float:
-        return float(next((other["Created"] for other in everyone if f"/{name}" in other["Names"] or other["Id"].startswith(name)), 0))
+        return next((other.created for other in everyone if other.record.name == name or other.record.id.startswith(name)), 0)
 
-    name = one["Names"][0]
     return {
-        "ancestor": lambda value: _is_image(one, value),
-        "before": lambda value: one["Created"] < created(value),
-        "exited": lambda value: one["State"] == "exited" and one["Status"].startswith(f"Exited ({value}) "),
-        "id": lambda value: one["Id"].startswith(value),
-        "label": lambda value: has_label(one["Labels"], value),
-        "name": lambda value: bool(re.search(value, name) or re.search(value, name.removeprefix("/"))),
-        "network": lambda value: one["HostConfig"]["NetworkMode"] == value,
-        "since": lambda value: one["Created"] > created(value),
-        "status": lambda value: one["State"] == value.lower(),
+        "ancestor": lambda value: _is_image(record, value),
+        "before": lambda value: row.created < created(value),
+        "exited": lambda value: row.state == "exited" and row.status.startswith(f"Exited ({value}) "),
+        "id": lambda value: record.id.startswith(value),
+        "label": lambda value: has_label(record.labels, value),
+        "name": lambda value: _is_called(record, value),
+        "network": lambda value: record.network == value,
+        "since": lambda value: row.created > created(value),
+        "status": lambda value: row.state == value.lower(),
     }
 
 
-def _is_image(one: dict[str, Any], wanted: str) -> bool:
+def _is_called(record: ContainerRecord, pattern: str) -> bool:
+    """*pattern* is a regular expression, for the name with or without Docker's slash before it."""
+    try:
+        return bool(re.search(pattern, record.name) or re.search(pattern, f"/{record.name}"))
+    except re.error as error:
+        raise SpecError(f"invalid filter 'name={pattern[:80]}': {error}", hint="the value is a regular expression") from error
+
+
+def _is_image(record: ContainerRecord, wanted: str) -> bool:
     """*wanted*: a name as it was given to run, with or without :latest, or the start of an image's id."""
-    return wanted in (one["Image"], one["Image"].removesuffix(":latest")) or one["ImageID"].startswith((wanted, f"sha256:{wanted}"))
+    return wanted in (record.image, record.image.removesuffix(":latest")) or record.image_id.startswith((wanted, f"sha256:{wanted}"))

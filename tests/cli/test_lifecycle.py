@@ -182,6 +182,8 @@ def test_ps_filters(cli: Cli, filters: list[str], names: str) -> None:
 
 
 def test_ps_filters_that_there_are_not(cli: Cli) -> None:
+    cli("create", "--name", "web", "busybox")
+    assert "regular expression" in cli.fails("ps", "-a", "-f", "name=[", code=1)
     said = cli.fails("ps", "-f", "nosuch=1", code=1)
     assert "invalid filter 'nosuch'" in said
     assert "hint: there are " in said

@@ -115,6 +115,16 @@ def test_completion_scripts(cli: Cli, shell: str, mark: str) -> None:
         subprocess.run(["bash", "-n"], input=script.encode(), check=True)
 
 
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors(cli: Cli, redirection: str) -> None:
+    for arguments in ("ps", "run --rm -i busybox cat", "run --rm busybox echo hi"):
+        line = f"exec {BINARY} --engine {cli.name} {arguments} {redirection}"
+        done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert ">" in redirection or done.stdout == (b"hi\n" if "echo" in arguments else done.stdout)
+    assert cli.containers() == []
+
+
 def test_a_bug_is_no_traceback(cli: Cli) -> None:
     script = (
         "import sys, minidocker.cli.program as p; from minidocker.cli.main import main\n"
