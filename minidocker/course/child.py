@@ -55,6 +55,7 @@ class Child:
     def __init__(self, name: str = "child", *, sink: Sink = to_notebook, tag: str = "") -> None:
         ours, theirs = socket.socketpair()
         environment = os.environ | ({"MINIDOCKER_LESSON": tag} if tag else {})
+        environment.pop("PYTHONUNBUFFERED", None)  # else the parts of one line are written apart: see child_main.py
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(MAIN), str(theirs.fileno())],

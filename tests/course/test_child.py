@@ -247,3 +247,10 @@ def test_an_interrupt_ends_the_child_and_all_it_started(said):
     pids = [int(word) for word in said.on("stdout").split()]
     assert len(pids) == 2
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_lines_of_several_processes_do_not_mix(said, monkeypatch, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    run("import os\npid = os.fork()\nfor _ in range(500): print('parent' if pid else 'child')\nif pid: os.waitpid(pid, 0)", sink=said)
+    assert sorted(set(said.on("stdout").splitlines())) == ["child", "parent"]
