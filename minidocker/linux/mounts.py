@@ -6,6 +6,7 @@ Man pages: mount(2), mount_namespaces(7), proc_pid_mountinfo(5). The same from a
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
 
 from minidocker.errors import SpecError, SyscallError
@@ -59,6 +60,7 @@ def make_read_only(target: str, *, recursive: bool = True) -> None:
     except SyscallError as error:
         if error.errno != 38:  # ENOSYS
             raise
+        target = os.path.realpath(target)  # as mountinfo has it
         inside = target.rstrip("/") + "/"
         for entry in [one for one in mountinfo() if one.target == target or (recursive and one.target.startswith(inside))]:
             syscalls.mount("", entry.target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(entry.options))

@@ -8,10 +8,11 @@ Man page: cgroups(7), Documentation/admin-guide/cgroup-v1/.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections import namedtuple
 
-from minidocker.errors import MissingFeature, SyscallError
+from minidocker.errors import MinidockerError, MissingFeature, SyscallError
 from minidocker.linux import syscalls
 from minidocker.linux.cgroups import layout, v2
 
@@ -79,6 +80,7 @@ class CgroupV1(v2.Cgroup):
     def create(self) -> None:
         """Make the directory in each hierarchy; all or none. SyscallError EEXIST: it is there already."""
         made: list[str] = []
+        cpuset = layout.layout().v1.get("cpuset")
         try:
             for path in self.paths:
                 try:
@@ -86,26 +88,16 @@ class CgroupV1(v2.Cgroup):
                 except SyscallError as error:
                     if error.errno != 2:  # ENOENT: the first cgroup below this parent
                         raise
-                    self._create_parents(path)
+                    make_parents(path)
                     v2.make_directory(path)
                 made.append(path)
+            if cpuset:
+                fill_cpuset(f"{cpuset}/{self.name}", cpuset)
         except SyscallError:
             for path in made:
                 v2.remove_directory(path)
             raise
         syscalls.trace(f"make cgroup {self.name} in {len(self.paths)} hierarchies", f"mkdir -p /sys/fs/cgroup/*/{self.name}")
-
-    def _create_parents(self, path: str) -> None:
-        """v1's cpuset starts empty in a new cgroup, and a process cannot be where no CPU is: let children copy their parent's."""
-        parent = os.path.dirname(path)
-        if os.path.isdir(parent):
-            return
-        self._create_parents(parent)
-        v2.make_directory(parent, may_exist=True)
-        if parent.startswith(layout.layout().v1.get("cpuset", "none") + "/"):
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                v2.write(f"{parent}/{file}", v2.read(f"{os.path.dirname(parent)}/{file}"))
-            v2.write(f"{parent}/cgroup.clone_children", "1")
 
     def exists(self) -> bool:
         return any(os.path.isdir(path) for path in self.paths)
@@ -179,6 +171,44 @@ class CgroupV1(v2.Cgroup):
                 continue
         self.write("cgroup.freeze", "0")
 
+    def wait_empty(self, timeout: float = 10.0) -> None:
+        """Without a v2 tree no file tells when the last process has ended: then each is waited for."""
+        if self.kill_path:
+            super().wait_empty(timeout)
+            return
+        poller = select.poll()
+        while pids := self.pids():
+            try:
+                pidfd = syscalls.pidfd_open(pids[0])
+            except SyscallError:  # it has ended this moment
+                continue
+            try:
+                poller.register(pidfd, select.POLLIN)
+                if not poller.poll(timeout * 1000):
+                    raise MinidockerError(f"processes in cgroup {self.name} do not end", hint=f"process {pids[0]} holds it")
+                poller.unregister(pidfd)
+            finally:
+                os.close(pidfd)
+
     def remove(self) -> None:
         for path in self.paths:
             v2.remove_directory(path)
+
+
+def make_parents(path: str) -> None:
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_parents(parent)
+        v2.make_directory(parent, may_exist=True)
+
+
+def fill_cpuset(path: str, top: str) -> None:
+    """v1's cpuset is empty in a new cgroup, and a process cannot be where no CPU is: let it have its parent's, up to *top*, and have
+    its children copy their parent's from now on. The memory nodes are written last: where they are, another has done it all."""
+    if path == top or v2.read(f"{path}/cpuset.mems"):
+        return
+    parent = os.path.dirname(path)
+    fill_cpuset(parent, top)
+    v2.write(f"{path}/cgroup.clone_children", "1")
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        v2.write(f"{path}/{file}", v2.read(f"{parent}/{file}"))
