@@ -1,6 +1,6 @@
 """A learner's way through a lesson, in a real browser: JupyterLab opens it, runs it, and a prediction answers a click.
 
-Needs Debian's chromium (the test group of vagrant/packages.sh). Screenshots stay in build/screenshots.
+The browser is Debian's chromium, or where there is no such package the one that playwright fetched (`make browser`). Screenshots stay in build/screenshots.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from minidocker.course.lessons import NOTEBOOKS, lesson
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium" if os.path.exists("/usr/bin/chromium") else None  # None: playwright's own
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 SHOTS = NOTEBOOKS.parent / "build" / "screenshots"
