@@ -1,6 +1,7 @@
 """A learner's way through a lesson, in a real browser: JupyterLab opens it, runs it, and a prediction answers a click.
 
-The browser is Debian's chromium, or where there is no such package the one that playwright fetched (`make browser`). Screenshots stay in build/screenshots.
+The browser is Debian's chromium, or where there is no such package the one that playwright fetched (`make browser`).
+Screenshots stay in build/screenshots.
 """
 
 from __future__ import annotations
