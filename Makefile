@@ -25,6 +25,7 @@ test: setup browser  ## pass every test, the lessons included
 	@$(PYTEST) tests
 
 setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/minidocker works
+	@$(BIN)/python -m compileall -q minidocker  # also where Python is told not to write such files: a start would pay for it each time
 	@$(BIN)/minidocker system setup
 
 demo: setup  ## one container with a memory limit, and what each kernel feature did for it
