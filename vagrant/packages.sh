@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one list of system packages. The virtual machine, make and CI all call this script.
 #
-#   vagrant/packages.sh [GROUP...]        GROUP: base (default), test, bench
+#   vagrant/packages.sh [GROUP...]        GROUP: base (default), test, bench, registry, vm
 #   vagrant/packages.sh --list [GROUP...] only print the names
 #
 # Debian 12, Debian 13 and Ubuntu 24.04. Installs what is missing and nothing else, so a second run needs
@@ -18,8 +18,15 @@ packages_of() {
             if [ "$(. /etc/os-release && echo "$ID")" = debian ]; then echo chromium fonts-dejavu-core; fi ;;
         bench)  # the engines to compare with; installing docker.io starts its service where systemd runs
             echo docker.io podman runc ;;
+        registry)  # the registry for the lessons; installing it starts its service where systemd runs
+            echo docker-registry ;;
+        vm)  # make box and make test-vm: builds the machine's image, and starts it without KVM
+            echo dnsmasq-base e2fsprogs fdisk iptables libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 qemu-utils \
+                 slirp4netns vagrant vagrant-libvirt
+            # virtiofsd, which shares the project with the machine: a package of its own since Debian 13
+            if apt-cache show virtiofsd >/dev/null 2>&1; then echo virtiofsd; fi ;;
         *)
-            echo "packages.sh: no group named '$1' (there are: base test bench)" >&2
+            echo "packages.sh: no group named '$1' (there are: base test bench registry vm)" >&2
             return 2 ;;
     esac
 }
