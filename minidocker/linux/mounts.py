@@ -6,6 +6,7 @@ Man pages: mount(2), mount_namespaces(7), proc_pid_mountinfo(5). The same from a
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import namedtuple
 
@@ -58,11 +59,14 @@ def make_read_only(target: str, *, recursive: bool = True) -> None:
     try:
         syscalls.mount_setattr(target, syscalls.MOUNT_ATTR_RDONLY, recursive=recursive)
     except SyscallError as error:
-        if error.errno != 38:  # ENOSYS
+        if error.errno != errno.ENOSYS:
             raise
         target = os.path.realpath(target)  # as mountinfo has it
         inside = target.rstrip("/") + "/"
-        for entry in [one for one in mountinfo() if one.target == target or (recursive and one.target.startswith(inside))]:
+        found = [one for one in mountinfo() if one.target == target or (recursive and one.target.startswith(inside))]
+        if target not in [one.target for one in found]:
+            raise SyscallError("mount_setattr", errno.EINVAL, target) from error
+        for entry in found:
             syscalls.mount("", entry.target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(entry.options))
 
 

@@ -71,7 +71,7 @@ def join(pid: int, *names: str) -> None:
     try:
         for name in NAMES:
             # Joining our own user namespace is EINVAL; for the others it would be work for nothing.
-            if name in names and inode(pid, name) != inode(os.getpid(), name):
+            if name in names and inode(pid, name) != inode("self", name):
                 opened.append((name, open_namespace(pid, name)))
         for name, fd in opened:
             syscalls.setns(fd, FLAGS[name])
