@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Start the lab, wait until it answers, and say where it is: the last thing that `vagrant up` and `vagrant reload` do, as root in the machine.
+"""Start the lab, wait until it answers, and say where it is: the last thing that `vagrant up` and `vagrant reload` do, as root inside.
 
 start.py PORT    PORT: the host's port that leads to this machine's lab
 """
