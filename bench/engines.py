@@ -79,10 +79,21 @@ class Contestant:
     def version(self) -> str:
         return run([self.program, "--version"]).splitlines()[0]
 
+    def mine(self) -> set[int]:
+        """The processes that work in its directories: daemons, shims, and whatever tidies up behind a container."""
+        return {pid for pid, words in command_lines() if any(str(self.place) in word for word in words)}
+
+    def settle(self) -> None:
+        """Wait until it has tidied up, so that its work is not counted as the next one's."""
+        deadline = time.monotonic() + READY
+        while self.mine() - self.daemons and time.monotonic() < deadline:
+            time.sleep(0.01)  # podman's clean-up runs unseen, after its command has ended
+
     def __enter__(self) -> Self:
         self.place.mkdir(parents=True)
         try:
             self.open()
+            self.daemons = self.mine()
         except BaseException:
             self.stack.close()
             raise

@@ -2,8 +2,9 @@
 
     .venv/bin/python bench/run.py [--rounds 20] [--many 40] [--only minidocker,runc]
 
-The engines take turns, round by round, so that whatever else the machine does meets all of them. Prints medians and how many times
-minidocker is faster, and writes every single measurement to bench/results/. Nothing here is asserted: machines differ, ratios less.
+The engines take turns, round by round, so that whatever else the machine does meets all of them; each tidies up before the next.
+Prints medians and how many times minidocker is faster, and writes every single measurement to bench/results/. Nothing here is asserted:
+machines differ, ratios less.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ def one_by_one(ready: dict[str, Any], rounds: int, samples: Samples, progress: C
     """Rows of single containers. What docker, podman and runc offer is a command, so it stands beside both our rows."""
     for contestant in ready.values():
         contestant.start_to_exit()  # warm
+    names = list(ready)
     for number in range(rounds):
         progress(f"single containers, round {number + 1} of {rounds}")
-        for name, contestant in ready.items():
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody always follows the same one
+            contestant = ready[name]
             seconds, _ = timed(contestant.start_to_exit)
             add(samples, API, name, seconds)
             if isinstance(contestant, engines.Minidocker):
@@ -65,6 +68,7 @@ def one_by_one(ready: dict[str, Any], rounds: int, samples: Samples, progress: C
             else:
                 add(samples, KEPT, name, seconds)
                 add(samples, COMMAND, name, seconds)
+            contestant.settle()
 
 
 def all_at_once(ready: dict[str, Any], rounds: int, many: int, samples: Samples, progress: Callable[[str], None]) -> None:
@@ -82,6 +86,7 @@ def all_at_once(ready: dict[str, Any], rounds: int, many: int, samples: Samples,
             add(samples, COST, name, *contestant.waiting_cost(containers))
             seconds, _ = timed(contestant.remove_many, containers)
             add(samples, REMOVALS.format(many), name, seconds)
+            contestant.settle()
 
 
 def add(samples: Samples, row: str, column: str, *values: float) -> None:
