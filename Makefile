@@ -24,8 +24,10 @@ lab: setup  ## open JupyterLab on the lessons, on 127.0.0.1 (make lab PORT=8888)
 test: setup browser  ## pass every test, the lessons included
 	@$(PYTEST) tests
 
+# Compiled ahead: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE) every start would compile all of it again.
 setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/minidocker works
 	@$(BIN)/python -m compileall -q minidocker  # also where Python is told not to write such files: a start would pay for it each time
+	@$(BIN)/python -m compileall -q minidocker
 	@$(BIN)/minidocker system setup
 
 demo: setup  ## one container with a memory limit, and what each kernel feature did for it
@@ -36,6 +38,16 @@ notebooks: setup browser  ## run every lesson on the live kernel and compare its
 
 bench: setup  ## side by side with docker, podman and runc, as far as they are installed
 	@$(BIN)/python bench/run.py
+
+# The course's machine as a box for libvirt and QEMU (see README). What takes long is kept in BOX_CACHE under a key of its inputs.
+box:  ## build a ready virtual machine from Debian's packages: build/box/minidocker.box
+	@vagrant/packages.sh vm
+	@vagrant/box.sh build/box/minidocker.box
+
+# The test ends with make, whatever ends make.
+test-vm:  ## the virtual machine for real, without KVM: box, vagrant up, lab, tests and lessons inside, reload, destroy
+	@vagrant/packages.sh vm
+	@exec setpriv --pdeathsig KILL /usr/bin/python3 tests/vm/run.py $(VM_OPTIONS)
 
 lint: $(VENV)/.done  ## ruff, mypy and the import rules
 	@$(BIN)/ruff check .
@@ -65,4 +77,4 @@ $(VENV)/.done: pyproject.toml vagrant/packages.sh | packages
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[course,test]'
 	@touch $@
 
-.PHONY: help lab test setup demo notebooks bench lint clean packages browser
+.PHONY: help lab test setup demo notebooks bench box test-vm lint clean packages browser
