@@ -36,15 +36,19 @@ def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
         syscalls.mount("overlay", target, "overlay", 0, data)
         return
     target = os.path.abspath(target)
-    opened = [open_directory(path) for path in [*lower, upper, work, "."]]
+    opened: list[int] = []
     try:
+        for path in [*lower, upper, work, "."]:
+            opened.append(open_directory(path))
         *layers, upper_number, work_number = [str(fd) for fd in opened[:-1]]
         data = options(layers, upper_number, work_number)
         if len(data) >= PAGE:
             raise SpecError(f"{len(lower)} layers do not fit into one mount call", hint="squash the image: it has too many layers")
         os.chdir("/proc/self/fd")
-        syscalls.mount("overlay", target, "overlay", 0, data)
-        os.fchdir(opened[-1])
+        try:
+            syscalls.mount("overlay", target, "overlay", 0, data)
+        finally:
+            os.chdir(f"/proc/self/fd/{opened[-1]}")
     finally:
         for fd in opened:
             os.close(fd)

@@ -31,7 +31,9 @@ def open_pty(ptmx: str = "/dev/ptmx") -> tuple[int, str]:
         raise SyscallError("open", error.errno or 0, ptmx) from error
     number = struct.unpack("I", fcntl.ioctl(master, TIOCGPTN, b"\0" * 4))[0]
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))  # a fresh slave is locked
-    return master, f"{os.path.dirname(os.path.realpath(ptmx))}/{number}"
+    beside = os.path.dirname(os.path.realpath(ptmx))
+    # A /dev/ptmx that is no link into /dev/pts but a device of its own stands for the devpts that lies beside it.
+    return master, f"{beside}/{number}" if os.path.exists(f"{beside}/{number}") else f"{beside}/pts/{number}"
 
 
 def make_controlling(slave: int) -> None:
