@@ -1,4 +1,4 @@
-"""A thousand starts one after the other and two hundred at once, from a process with busy threads: no hang, no wrong exit code, nothing left."""
+"""A thousand starts in a row and two hundred at once, beside busy threads: no hang, no wrong exit code, nothing left."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def test_many_starts(engine: Engine, busy_threads: list[threading.Thread], capsy
     wrong = [code for code in (number % 256 for number in range(SEQUENTIAL)) if exit_code_of(engine, code) != code]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         codes = [number % 256 for number in range(CONCURRENT)]
-        wrong += [wanted for wanted, got in zip(codes, pool.map(lambda code: exit_code_of(engine, code), codes), strict=True) if got != wanted]
+        results = pool.map(lambda code: exit_code_of(engine, code), codes)
+        wrong += [wanted for wanted, got in zip(codes, results, strict=True) if got != wanted]
     name = engine.paths.name
     engine.shutdown()  # waits for the last monitor
     left = left_behind(name)
