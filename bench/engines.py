@@ -133,12 +133,13 @@ class Minidocker(Contestant):
     def start_to_exit(self) -> None:
         self.engine.containers.run("busybox", ["true"], remove=True)
 
-    def start_to_exit_kept(self) -> Callable[[], None]:
-        """As `start_to_exit`, but what is returned does the removal."""
-        container = self.engine.containers.create("busybox", ["true"])
-        container.start()
-        container.wait()
-        return container.remove
+    def ready(self) -> Container:
+        """A container whose bundle is written, as runc's is when it is called."""
+        return self.engine.containers.create("busybox", ["true"])
+
+    def start_ready(self, container: Container) -> None:
+        with container.start_attached() as attachment:
+            attachment.wait()
 
     def command(self) -> None:
         run([Path(sys.executable).with_name("minidocker"), "--engine", NAME, "run", "--rm", "busybox", "true"])
