@@ -183,7 +183,7 @@ def end_the_bomb(group: Cgroup, bomb: subprocess.Popen[bytes]) -> None:
         assert bomb.stdin is not None and bomb.stdout is not None
         bomb.stdin.write(b"\n")
         bomb.stdin.flush()
-        assert bomb.stdout.readline() == b"many\n"
+        assert bomb.stdout.read(1) == b"m"  # more than one may say it
         group.kill()
         group.wait_empty()
         assert group.pids() == []
