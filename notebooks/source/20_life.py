@@ -194,7 +194,8 @@ views.process_tree(monitor, names={init: "init"})
 import signal
 
 handle.start()
-handle.wait_for_output()
+while not (bundle / "container.log").exists():
+    handle.wait_for_output()
 print("status:", runtime.state(*life)["status"], "- the process is now:", process.stat(init).comm)
 runtime.kill(*life, signal.SIGTERM)
 print("exit code:", handle.wait())
