@@ -278,7 +278,7 @@ def main() -> int:
     given = parser.parse_args()
     if not given.inside:
         return outside(sys.argv[1:])
-    minutes = given.minutes or (6 if given.short else 45)
+    minutes = given.minutes or (8 if given.short else 45)
     try:
         inside(given.short, STARTED + minutes * 60)
     except Failed as error:
