@@ -93,8 +93,8 @@ def pair() -> tuple[Channel, Channel]:
 
 def connect(path: str) -> Channel:
     """Connect to a listening socket, whose path may be longer than the 107 bytes that an address holds. OSError: nobody listens."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
     except OSError:
