@@ -91,7 +91,7 @@ def test_the_tree_below_a_process() -> None:
         def below(pid):
             while pid not in (0, os.getpid()):
                 try: pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
-                except FileNotFoundError: return False
+                except (FileNotFoundError, ProcessLookupError): return False
             return pid == os.getpid()
         """
     with fresh.Child(textwrap.dedent(prelude) + textwrap.dedent(code)) as child:
