@@ -72,12 +72,16 @@ class Container(ContainerView):
                 handle.start()
             finally:
                 self._listener.close()
-        elif self.status not in ("running", "paused"):
-            try:
+            return
+        try:
+            held = lock.take(f"{self.home}/config.json", wait=True)  # of two at once the second finds it running
+        except FileNotFoundError:
+            raise ContainerNotFound(f"No such container: {self.name}") from None
+        try:
+            if self.status not in ("running", "paused"):
                 self._start().close()
-            except WrongStatus:
-                if self.status != "running":  # else somebody was faster, and that is fine
-                    raise
+        finally:
+            os.close(held)
 
     def _start(self, *, removes: bool = False) -> Handle:
         handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True, removes=removes)

@@ -96,15 +96,17 @@ class Snapshots:
     def _remember(self, lower: list[str], path: str) -> None:
         """Write down at *path* that these layers are needed."""
         chain = f"{lower[0]}.chain"
-        try:
-            os.link(chain, path)
-        except FileExistsError:
-            pass  # prepared before
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EMLINK):  # the first container, or the 65,001st on ext4
-                raise SyscallError("link", error.errno or 0, path, step="prepare snapshot") from error
+        while True:
+            try:
+                os.link(chain, path)
+                return
+            except FileExistsError:
+                return  # prepared before
+            except OSError as error:
+                # The first container, or the 65,001st on ext4; or another process has replaced the file between our look-up and the link.
+                if error.errno not in (errno.ENOENT, errno.EMLINK):
+                    raise SyscallError("link", error.errno or 0, path, step="prepare snapshot") from error
             replace(Path(chain), "".join(f"{os.path.basename(directory)}\n" for directory in reversed(lower)).encode())
-            os.link(chain, path)
 
     def remove(self, container_id: str) -> None:
         """Delete what the container wrote. It must not run. Not there is fine: an interrupted removal may be repeated."""
