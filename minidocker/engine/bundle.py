@@ -24,6 +24,7 @@ from minidocker.runtime.init import INIT_ANNOTATION
 from minidocker.runtime.rootfs import OVERLAY_ANNOTATION
 
 _CPU_PERIOD_US = 100_000
+SHM = "/dev/shm"  # what shares an IPC namespace shares this too; a fresh mount of mqueue shows the namespace's queues by itself
 
 
 def cgroup_name(paths: Paths, container_id: str) -> str:
@@ -121,8 +122,8 @@ def update_namespaces(record: ContainerRecord, home: Path, state_of: Callable[[s
     if record.ipc_mode.startswith("container:"):
         pid = state_of(record.ipc_mode.removeprefix("container:"))["pid"]
         for entry in config["mounts"]:
-            if entry["destination"] in ("/dev/shm", "/dev/mqueue"):
-                entry |= {"type": "bind", "source": entry["destination"], "options": ["rbind"], "mountNamespace": f"/proc/{pid}/ns/mnt"}
+            if entry["destination"] == SHM:
+                entry |= {"type": "bind", "source": SHM, "options": ["rbind"], "mountNamespace": f"/proc/{pid}/ns/mnt"}
     (home / "config.json").write_bytes(msgspec.json.encode(config))
 
 
@@ -134,8 +135,7 @@ def all_mounts(record: ContainerRecord, home: Path) -> list[spec.Mount]:
         for entry in mounts:
             entry["options"] = [option for option in entry["options"] if option != "ro"]
     if record.ipc_mode == "host":
-        shared = ("/dev/shm", "/dev/mqueue")
-        mounts = [spec.bind(entry["destination"], entry["destination"]) if entry["destination"] in shared else entry for entry in mounts]
+        mounts = [spec.bind(SHM, SHM) if entry["destination"] == SHM else entry for entry in mounts]
     for name in ("hostname", "hosts", "resolv.conf"):
         mounts.append(spec.bind(str(home / name), f"/etc/{name}"))
     mounts = [entry for entry in mounts if entry["destination"] not in asked]
