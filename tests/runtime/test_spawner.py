@@ -60,7 +60,9 @@ def zombies_of(pid: int) -> list[int]:
     return [int(child) for child in children if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
 
 
-def test_ten_processes_at_once_start_one(runtime: Runtime) -> None:
+def test_ten_processes_at_once_start_one(bundle: Callable[..., Any]) -> None:
+    box = bundle("true")
+    runtime = box.runtime
     code = "from minidocker.runtime import spawner\nsay('ready'); hear(); channel = spawner.connect(sys.argv[1]); say('connected'); hear()"
     children = [fresh.Child(code, runtime.run) for _ in range(10)]
     for child in children:
@@ -69,11 +71,14 @@ def test_ten_processes_at_once_start_one(runtime: Runtime) -> None:
         child.go()
     for child in children:
         assert child.line() == "connected"
-    leader(runtime.run)
-    for child in children:
+    for child in children:  # each keeps the spare to itself as long as it says nothing
         child.go()
         with child:
             pass
+    handle = box.create(start=True)
+    assert handle.wait() == 0  # so it is up
+    handle.close()
+    leader(runtime.run)
 
 
 def test_it_is_single_threaded_warm_and_light(bundle: Callable[..., Any]) -> None:
