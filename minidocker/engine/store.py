@@ -6,6 +6,7 @@ a row is the moment from which a container exists, and its removal the moment fr
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from minidocker.engine.record import ContainerRecord
 from minidocker.errors import ContainerNotFound, NameInUse, SpecError
+from minidocker.runtime import lock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -36,12 +38,21 @@ class Store:
     def _execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[str, str, bytes]]:
         with self._lock:
             if self._connection is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-                self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")  # a crash of the machine may lose the last row, never the file
-                self._connection.execute(_SCHEMA)
+                self._connection = self._open()
             return self._connection.execute(statement, values).fetchall()
+
+    def _open(self) -> sqlite3.Connection:
+        """Under a lock of our own: to change a new file to WAL, SQLite needs it alone, and does not wait until it has."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        held = lock.take(f"{self.path}.lock", wait=True)
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")  # a crash of the machine may lose the last row, never the file
+            connection.execute(_SCHEMA)
+        finally:
+            os.close(held)
+        return connection
 
     def add(self, record: ContainerRecord) -> None:
         """From now on the container exists. NameInUse: another has its name."""

@@ -349,6 +349,7 @@ def test_a_detached_rm_removes_itself(engine: Engine) -> None:
         assert attachment.wait() == 137
     container.remove()
     other = start(engine, "true", remove=True)
+    other.wait()
     engine.shutdown()  # waits for the monitor, which sees to it
     assert not other.home.exists() and engine.containers.list(all=True) == []
 
