@@ -25,6 +25,7 @@ from minidocker.runtime import creation, lock, monitor, sync
 from minidocker.runtime import exec as exec_monitor
 
 IDLE = 10.0  # seconds
+STARTS = 3
 
 
 def connect(run: str) -> sync.Channel:
@@ -36,11 +37,12 @@ def connect(run: str) -> sync.Channel:
     held = lock.take(f"{run}/spawner.lock", wait=True)
     try:
         path = socket_path(run)
-        try:
-            return sync.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            start(run, path)
-            return sync.connect(path)
+        for _ in range(STARTS):
+            try:
+                return sync.connect(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                start(run, path)  # again, if the one before was killed before it could serve
+        return sync.connect(path)
     finally:
         os.close(held)
 

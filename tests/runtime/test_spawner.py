@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,15 @@ def named(run: str, name: str) -> list[int]:
 
 
 def leader(run: str) -> int:
-    """The spawner itself: its spare bears the same name and is its child."""
-    found = named(run, "mdspawner")
-    (one,) = [pid for pid in found if parent(pid) not in found]
-    return one
+    """The spawner itself: its spare bears the same name and is its child. One that has just been started takes its name a moment later."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = named(run, "mdspawner")
+        leaders = [pid for pid in found if parent(pid) not in found]
+        if leaders or time.monotonic() > deadline:
+            (one,) = leaders
+            return one
+        os.sched_yield()
 
 
 def parent(pid: int) -> int:
