@@ -26,7 +26,6 @@ test: setup browser  ## pass every test, the lessons included
 
 # Compiled ahead: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE) every start would compile all of it again.
 setup: packages $(VENV)/.done  ## install what is missing; afterwards .venv/bin/minidocker works
-	@$(BIN)/python -m compileall -q minidocker  # also where Python is told not to write such files: a start would pay for it each time
 	@$(BIN)/python -m compileall -q minidocker
 	@$(BIN)/minidocker system setup
 

@@ -9,7 +9,6 @@ Several engines share a machine by having different names. Nothing is created he
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from minidocker.errors import SpecError
@@ -19,13 +18,8 @@ DEFAULT_NAME = "minidocker"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 
 
-@dataclass(frozen=True, init=False)
 class Paths:
     """The directories of the engine called *name*. SpecError if *name* could not be a file and cgroup name."""
-
-    name: str
-    root: Path
-    run: Path
 
     def __init__(self, name: str = DEFAULT_NAME, root: str | Path | None = None, run: str | Path | None = None) -> None:
         if not _NAME.fullmatch(name):
@@ -33,9 +27,9 @@ class Paths:
                 f"invalid engine name {name[:40]!r}",
                 hint="use 1 to 15 characters: a lower-case letter first, then lower-case letters, digits or '-'",
             )
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "root", Path(root if root is not None else f"/var/lib/{name}").absolute())
-        object.__setattr__(self, "run", Path(run if run is not None else f"/run/{name}").absolute())
+        self.name = name
+        self.root = Path(root if root is not None else f"/var/lib/{name}").absolute()
+        self.run = Path(run if run is not None else f"/run/{name}").absolute()
 
     @property
     def db(self) -> Path:

@@ -20,8 +20,7 @@ from minidocker.engine.snapshots import Overlay
 from minidocker.errors import SpecError
 from minidocker.oci import spec
 from minidocker.paths import Paths
-from minidocker.runtime.init import INIT_ANNOTATION
-from minidocker.runtime.rootfs import OVERLAY_ANNOTATION
+from minidocker.runtime.state import INIT_ANNOTATION, OVERLAY_ANNOTATION
 
 _CPU_PERIOD_US = 100_000
 SHM = "/dev/shm"  # what shares an IPC namespace shares this too; a fresh mount of mqueue shows the namespace's queues by itself

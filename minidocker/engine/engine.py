@@ -24,7 +24,7 @@ from minidocker.engine.store import Store
 from minidocker.errors import InUse, MissingFeature
 from minidocker.linux import cgroups
 from minidocker.paths import DEFAULT_NAME, Paths
-from minidocker.runtime import lock, spawner
+from minidocker.runtime import hire, lock
 from minidocker.runtime.container import Runtime
 
 
@@ -57,7 +57,7 @@ class Engine:
         if running:
             raise InUse(f"{len(running)} containers still run: {', '.join(running[:5])}", hint="stop them first")
         self.close()
-        spawner.stop(str(self.paths.run))
+        hire.stop(str(self.paths.run))
         cgroups.open_cgroup(self.paths.name).remove()
         shutil.rmtree(self.paths.run, ignore_errors=True)
 

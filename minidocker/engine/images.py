@@ -11,13 +11,14 @@ a descriptor in its index.json; several engines and programs may work on one sto
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from minidocker.errors import Conflict, DigestMismatch, ImageNotFound, InUse, MissingFeature, NotFound, SpecError
 from minidocker.oci import image as spec
@@ -33,8 +34,7 @@ _EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's word: the image specification's
 
 
-@dataclasses.dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image in the store. *id* is the digest of its configuration, *digest* that of its manifest; *size* is that of its layers."""
 
     id: str
@@ -185,7 +185,7 @@ class Images:
             except (NotFound, DigestMismatch, SpecError) as error:
                 name = tags[0] if tags else digest
                 raise type(error)(f"image {name}: {error}", hint=f"remove it (`minidocker rmi {name}`) and get it again") from error
-        return dataclasses.replace(self._known[digest], tags=tags)
+        return msgspec.structs.replace(self._known[digest], tags=tags)
 
     def _load(self, digest: str) -> Image:
         manifest = spec.decode_manifest(self.blobs.read(digest))

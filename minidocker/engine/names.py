@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 
 _ADJECTIVES = (
     "able brave bright calm clever curious daring eager earnest fair fast fearless free gentle glad honest humble jolly keen kind "
@@ -18,4 +18,5 @@ _PEOPLE = (
 
 def made_up_name() -> str:
     """Such as "keen_ritchie", with a number: a thousand containers shall not meet."""
-    return f"{random.choice(_ADJECTIVES)}_{random.choice(_PEOPLE)}{random.randrange(100000)}"
+    number = int.from_bytes(os.urandom(8))
+    return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}_{_PEOPLE[number // 1000 % len(_PEOPLE)]}{number // 1_000_000 % 100_000}"

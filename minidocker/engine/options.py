@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import signal
 import time
 
@@ -33,7 +32,7 @@ def make_record(image: Image, reference: str, command: list[str] | str | None, o
     unknown = set(options) - set(ContainerOptions.__annotations__)
     if unknown:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
-    container_id = secrets.token_hex(32)
+    container_id = os.urandom(32).hex()
     config = image.config.config
     name = check_name(options.get("name") or made_up_name())
     network = check_mode("network", options.get("network", "none"), ("none", "host"))

@@ -1,6 +1,6 @@
 """What the engine's processes did to the machine, as log records: each step with the shell command that does the same.
 
-Interface: LOGGER ("minidocker.trace"), step(text, shell), Listener: a descriptor for a request, whose lines become records.
+Interface: the logger called NAME, step(text, shell), Listener: a descriptor for a request, whose lines become records.
 Nothing is traced unless the logger is enabled for DEBUG: a start pays nothing then.
 """
 
@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
+import sys
 
-LOGGER = logging.getLogger("minidocker.trace")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+
+NAME = "minidocker.trace"
 _ROOM = 1 << 20  # bytes that the pipe can hold: all steps of a start, so nobody waits for the reader
 
 
 def step(text: str, shell: str = "", who: str = "engine") -> None:
     """One step: a record at DEBUG with the message "who: text" and the attribute `shell`."""
-    LOGGER.debug("%s: %s", who, text, extra={"shell": shell})
+    if (logger := _listening()) is not None:
+        logger.debug("%s: %s", who, text, extra={"shell": shell})
+
+
+def _listening() -> logging.Logger | None:
+    """The logger, if it is heard. Where nobody has imported `logging` nobody can hear it: so a command need not wait for that import."""
+    if "logging" not in sys.modules:
+        return None
+    import logging
+
+    logger = logging.getLogger(NAME)
+    return logger if logger.isEnabledFor(logging.DEBUG) else None
 
 
 class Listener:
@@ -26,7 +41,7 @@ class Listener:
     def __init__(self) -> None:
         self.fd = self._reading = -1
         self._rest = b""
-        if LOGGER.isEnabledFor(logging.DEBUG):
+        if _listening() is not None:
             self._reading, self.fd = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self._reading, False)
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _ROOM)

@@ -12,7 +12,8 @@ or an upper-case letter, or is "localhost"); otherwise the image comes from Dock
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from minidocker.errors import SpecError
 
@@ -29,8 +30,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, order=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, order=True):
     """A normalised image name. *tag* or *digest* may be "", but not both."""
 
     domain: str

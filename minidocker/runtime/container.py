@@ -16,7 +16,7 @@ import time
 
 from minidocker.errors import ContainerNotFound, MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, process, syscalls
-from minidocker.runtime import lock, spawner, state, sync
+from minidocker.runtime import hire, lock, state, sync
 
 KILLED = 128 + signal.SIGKILL
 
@@ -146,7 +146,7 @@ class Runtime:
 
     def _ask(self, message: sync.Message, fds: list[int]) -> tuple[sync.Channel, sync.Message, list[int]]:
         """Send a request to a fresh monitor: the connection, its first answer, and what came with that. Raises the error it tells."""
-        channel = spawner.connect(self.run)
+        channel = hire.connect(self.run)
         try:
             channel.send(message, fds)
             answer, received = channel.receive()

@@ -15,7 +15,7 @@ import signal
 from minidocker.errors import SpecError, SyscallError
 from minidocker.linux import capabilities, cgroups, namespaces, syscalls, terminal
 from minidocker.linux.process import close_all_except
-from minidocker.runtime import rootfs, sync, tracing
+from minidocker.runtime import rootfs, state, sync, tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ KERNEL_NAMES = {"network": "net", "mount": "mnt"}
 # Init unshares its cgroup namespace itself: the namespace's root is the cgroup in which a process is at that moment.
 # It is born in its network namespace, which the spare monitor has made ahead.
 NOT_BY_CLONE = ("cgroup", "net")
-INIT_ANNOTATION = "minidocker.init"  # "true": stay pid 1 and reap
 
 
 def namespace_plan(spec: sync.Message) -> tuple[list[str], dict[str, int]]:
@@ -76,7 +75,7 @@ def run(
             os._exit(code)  # the monitor has gone, and without it there is no container
         step[0] = "execve"
         become(spec["process"])
-        if spec.get("annotations", {}).get(INIT_ANNOTATION):
+        if spec.get("annotations", {}).get(state.INIT_ANNOTATION):
             reap_for_child(channel)
         execute(spec["process"], program)
     except BaseException as error:  # this is a fork: nothing may go further up

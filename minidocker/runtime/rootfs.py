@@ -28,6 +28,7 @@ from minidocker.linux.syscalls import (
     MS_REMOUNT,
     MS_SLAVE,
 )
+from minidocker.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     Spec = dict[str, Any]
 
-OVERLAY_ANNOTATION = "minidocker.overlay"  # {"lower": [...], "upper", "work"} as JSON; without it root.path is bound as it is
 
 FLAGS = {
     "ro": MS_RDONLY,
@@ -76,7 +76,7 @@ def build(spec: Spec, bundle: str, step: list[str]) -> None:
     syscalls.mount("", "/", "", MS_REC | MS_SLAVE)
     step[0] = "mount the root filesystem"
     target = os.path.join(bundle, spec["root"]["path"])
-    layers = spec.get("annotations", {}).get(OVERLAY_ANNOTATION)
+    layers = spec.get("annotations", {}).get(state.OVERLAY_ANNOTATION)
     if layers:
         layers = json.loads(layers)
         overlay.mount_overlay(layers["lower"], layers["upper"], layers["work"], target)

@@ -1,6 +1,6 @@
 """The spawner: a small, warm, single-threaded process that keeps one spare monitor forked ahead for its engine.
 
-Interface: connect(run) -> Channel to a fresh monitor; stop(run).
+Interface: serve(run, path), in the process that runtime/hire.py starts.
 Threads and fork do not mix, and Jupyter kernels and daemons have threads: so whoever wants a container connects to the
 spawner's socket. The spare is waiting in accept(2) on it; the connection that it takes is its creator's from then on, and
 the spawner forks the next spare. So a start never waits for a fork. Few modules are loaded here, since each monitor is a
@@ -11,13 +11,11 @@ Man pages: fork(2), unix(7), accept(2). Notebook: 20_life.
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import os
 import select
 import signal
 import socket
-import sys
 
 from minidocker.errors import SyscallError
 from minidocker.linux import cgroups, process, syscalls
@@ -25,59 +23,7 @@ from minidocker.runtime import creation, lock, monitor, sync
 from minidocker.runtime import exec as exec_monitor
 
 IDLE = 10.0  # seconds
-STARTS = 3
-
-
-def connect(run: str) -> sync.Channel:
-    """A connection to a monitor of the engine whose runtime directory is *run*; the spawner is started if there is none.
-
-    The lock makes sure that there is one spawner, and that it does not leave while somebody is connecting.
-    """
-    os.makedirs(run, mode=0o711, exist_ok=True)
-    held = lock.take(f"{run}/spawner.lock", wait=True)
-    try:
-        path = socket_path(run)
-        for _ in range(STARTS):
-            try:
-                return sync.connect(path)
-            except (FileNotFoundError, ConnectionRefusedError):
-                start(run, path)  # again, if the one before was killed before it could serve
-        return sync.connect(path)
-    finally:
-        os.close(held)
-
-
-@functools.cache
-def socket_path(run: str) -> str:
-    """The name carries the age of the code: after an update a new spawner serves, and the old one leaves when it is idle."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    rooms = [f"{package}/{room}" for room in ("linux", "linux/cgroups", "runtime", ".")]
-    newest = max(entry.stat().st_mtime_ns for room in rooms for entry in os.scandir(room) if entry.name.endswith(".py"))
-    return f"{run}/spawner.{newest:x}.sock"
-
-
-def start(run: str, path: str) -> None:
-    """Start a spawner that takes over a socket we listen on: so the first client need not wait for it to be ready."""
-    listener = sync.listen(path)
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # -S and -E: no site-packages, no PYTHON* variables; it needs only the standard library and us. It forks once more
-    # at the very beginning, so that it is nobody's child: nobody has to wait for it, and it is never a zombie.
-    code = f"import os, sys; os.fork() and os._exit(0); sys.path.insert(0, {package_parent!r})\n"
-    code += "from minidocker.runtime import spawner; spawner.serve(*sys.argv[1:])"
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    with listener:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-S", "-E", "-c", code, run, path],
-            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-            file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)],
-            setsid=True,
-            setsigmask=[],  # what its creator blocks or ignores (a job in the background ignores SIGINT) is no affair of containers
-            setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
-        )
-    os.close(null)
-    with contextlib.suppress(ChildProcessError):  # our caller ignores SIGCHLD: then the kernel has waited
-        os.waitpid(pid, 0)
+PATIENCE = 0.05  # seconds that a client has for its first word, before the next spare is forked for others
 
 
 def serve(run: str, path: str) -> None:
@@ -135,7 +81,7 @@ class Spawner:
     def hear_spare(self) -> None:
         """The spare was taken, or asked to say that we shall leave, or was killed: in each case it is no spare any more."""
         message, _ = self.to_spare.receive()
-        if message == LEAVE:
+        if message == sync.LEAVE:
             os.waitpid(self.spare, 0)
             for pid in self.monitors:  # they are on their way out: whoever asks has seen to it that no container runs
                 os.waitpid(pid, 0)
@@ -163,7 +109,7 @@ class Spawner:
             os.close(held)
 
 
-TAKEN, LEAVE = {"taken": True}, {"verb": "leave"}
+TAKEN = {"taken": True}
 
 
 def become_spare(listener: socket.socket, spawner: sync.Channel) -> None:
@@ -202,36 +148,27 @@ def wait_for_client(listener: socket.socket, spawner: sync.Channel) -> sync.Chan
 
 
 def serve_client(client: sync.Channel, spawner: sync.Channel, host_network: int) -> None:
-    message, fds = client.receive()
-    if message == LEAVE:
-        spawner.send(LEAVE, [client.fileno()])
-        return
+    asked = False
 
     def let_fork() -> None:
         """The spawner may fork the next spare: said when we have nothing to do ourselves, so that it does not slow this start."""
-        with contextlib.suppress(BrokenPipeError):  # it was killed: that is no reason not to serve
-            spawner.send(TAKEN)
-        spawner.close()
+        nonlocal asked
+        if not asked:
+            asked = True
+            with contextlib.suppress(BrokenPipeError):  # it was killed: that is no reason not to serve
+                spawner.send(TAKEN)
+            spawner.close()
 
-    if message is None:
+    if not select.select([client], [], [], PATIENCE)[0]:
+        let_fork()  # others need not wait for somebody who says nothing
+    message, fds = client.receive()
+    if message == sync.LEAVE and not asked:
+        spawner.send(sync.LEAVE, [client.fileno()])
+        return
+    if message is None or message == sync.LEAVE:
         return
     if message["verb"] == "exec":
         let_fork()
         exec_monitor.run(message, client, fds)
     else:
         monitor.run(message, client, fds, host_network, let_fork)
-
-
-def stop(run: str) -> None:
-    """Let the spawner leave now, after its last monitor. Only when no container runs. Nothing happens if there is no spawner."""
-    if not os.path.isdir(run):
-        return
-    held = lock.take(f"{run}/spawner.lock", wait=True)
-    try:
-        with sync.connect(socket_path(run)) as channel:
-            channel.send(LEAVE)
-            channel.receive()  # the spawner keeps the other end open until it is gone
-    except (FileNotFoundError, ConnectionRefusedError):
-        return
-    finally:
-        os.close(held)

@@ -1,6 +1,6 @@
 """The small files in which a monitor says how its container fares, and how they are written and read whole.
 
-Interface: write_json, read_file, exit_code, ENDINGS, OCI_VERSION.
+Interface: write_json, read_file, exit_code, ENDINGS, OCI_VERSION, and the two annotations by which a bundle asks for what is ours.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import json
 import os
 
 OCI_VERSION = "1.2.0"
+OVERLAY_ANNOTATION = "minidocker.overlay"  # {"lower": [...], "upper", "work"} as JSON; without it root.path is bound as it is
+INIT_ANNOTATION = "minidocker.init"  # "true": stay pid 1 and reap
 ENDINGS = (".sock", ".json", ".json.tmp")  # what a container has in the runtime directory: socket, state, the next state
 
 

@@ -34,6 +34,7 @@ MAX_MESSAGE = 1 << 16
 MAX_FDS = 16
 DOORBELL = b"."
 RING: Message = {"ring": True}
+LEAVE: Message = {"verb": "leave"}  # to the spawner: end now
 
 
 class Channel:

@@ -20,7 +20,7 @@ from conftest import new_name
 from minidocker.errors import MinidockerError
 from minidocker.linux import capabilities, cgroups
 from minidocker.oci import spec
-from minidocker.runtime import log, spawner
+from minidocker.runtime import hire, log
 from minidocker.runtime.container import Handle, Runtime
 
 
@@ -109,7 +109,7 @@ def runtime() -> Iterator[Runtime]:
     name = new_name()
     found = Runtime(f"/run/{name}")
     yield found
-    spawner.stop(found.run)
+    hire.stop(found.run)
     cgroups.open_cgroup(name).remove()
     shutil.rmtree(found.run, ignore_errors=True)
 

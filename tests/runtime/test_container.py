@@ -18,9 +18,9 @@ import pytest
 from minidocker.errors import ContainerNotFound, MinidockerError, SpecError, SyscallError, WrongStatus
 from minidocker.linux import cgroups
 from minidocker.oci import spec
-from minidocker.runtime import lock, spawner
+from minidocker.runtime import hire, lock
 from minidocker.runtime.container import Runtime
-from minidocker.runtime.init import INIT_ANNOTATION
+from minidocker.runtime.state import INIT_ANNOTATION
 
 
 def test_create_start_kill_delete(bundle: Callable[..., Any]) -> None:
@@ -256,7 +256,7 @@ def test_poststop_hooks_run_in_order_and_one_that_cannot_is_passed_over(bundle: 
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >> {record}; echo $A >> {record}"], "env": ["A=first", "B"]}
     box.config["hooks"]["poststop"] = [hook, {"path": "/nowhere", "args": ["x"]}, {**hook, "env": ["A=second"]}]
     assert box.run()[0] == 0
-    spawner.stop(box.runtime.run)  # waits for the monitor, which runs them after it has told the end
+    hire.stop(box.runtime.run)  # waits for the monitor, which runs them after it has told the end
     text = record.read_text()
     assert text.index("first") < text.index("second") and json.loads(text.splitlines()[0].partition("}")[0] + "}")["status"] == "stopped"
 

@@ -15,7 +15,7 @@ import pytest
 from minidocker.linux import process, terminal
 from minidocker.runtime import log
 from minidocker.runtime.container import Handle
-from minidocker.runtime.init import INIT_ANNOTATION
+from minidocker.runtime.state import INIT_ANNOTATION
 
 
 def feed(handle: Handle, data: bytes) -> int:
