@@ -115,7 +115,7 @@ def prepare(
     step[0] = "prepare the process"
     set_rlimits(process.get("rlimits", []))
     os.umask(0o022)
-    program = prepare_process(process)
+    program = prepare_process(process, make_cwd=True)  # as Docker does
     if process["user"]["uid"]:
         give_stdio(process["user"]["uid"])
     channel.send({"ready": True}, fds)
@@ -157,16 +157,14 @@ def set_rlimits(limits: list[sync.Message]) -> None:
             raise SyscallError("setrlimit", getattr(error, "errno", None) or errno.EPERM, limit["type"]) from error
 
 
-def prepare_process(process: sync.Message) -> str:
+def prepare_process(process: sync.Message, *, make_cwd: bool = False) -> str:
     """Resolve the user and the command inside the container, and enter the working directory. Returns the program's path."""
     resolve_user(process["user"])
     directory = rootfs.inside(process["cwd"])
     try:
-        try:
-            os.chdir(directory)
-        except FileNotFoundError:  # made for it, as Docker does
+        if make_cwd and not os.path.exists(directory):
             os.makedirs(directory)
-            os.chdir(directory)
+        os.chdir(directory)
         os.getcwd()  # fails when we are outside of our root, however we may have come there
     except OSError as error:
         raise SyscallError("chdir", error.errno or 0, process["cwd"], step="enter the working directory") from error

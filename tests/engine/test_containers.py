@@ -420,6 +420,10 @@ def test_exec(engine: Engine) -> None:
         with pytest.raises(SyscallError) as caught:
             container.exec_run(command)
         assert caught.value.errno == number
+    with pytest.raises(SyscallError) as caught:
+        container.exec_run(["pwd"], workdir="/not/there")
+    assert (caught.value.errno, caught.value.filename) == (2, "/not/there")
+    assert container.exec_run(["ls", "/not"]).exit_code == 1  # and exec did not make it
     running = container.exec_start(["sleep", "1000"], detach=True)
     assert namespaces.compare(running.pid, container.pid)["mnt"] and running.pid in [one.pid for one in container.top()]
     container.remove(force=True)
