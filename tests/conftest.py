@@ -31,7 +31,9 @@ if TYPE_CHECKING:  # at run time where it is used: what tests linux/ and oci/ ne
 
 # The first process of a run chooses, its xdist workers inherit.
 RUN = os.environ.setdefault("MINIDOCKER_TEST_RUN", secrets.token_hex(2)[:3])
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+# The first process has the digit f: its mark stays in the environment that /proc shows of its workers, and of their children until they
+# execute something. If it were also a worker's mark, that one would take the children of the others for its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")) % 16
 PREFIX = f"mdt{RUN}{WORKER:x}"
 _numbers = itertools.count(secrets.randbelow(0x1000))
 
@@ -91,11 +93,11 @@ def no_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = Snapshot.take(mine)
     yield
     found = before.leaks(mine)
-    for process in before.new_processes(mine):
-        os.kill(process.pid, signal.SIGKILL)
-        if process.parent == os.getpid():
-            os.waitpid(process.pid, 0)
     if found:
+        for process in before.new_processes(mine):
+            os.kill(process.pid, signal.SIGKILL)
+            if process.parent == os.getpid():
+                os.waitpid(process.pid, 0)
         pytest.fail("left behind:\n  " + "\n  ".join(found), pytrace=False)
 
 

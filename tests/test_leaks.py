@@ -182,3 +182,9 @@ def test_a_leak_fails_the_test_that_made_it(tmp_path: Path) -> None:
     assert "1 passed" in told and "1 error" in told
     assert "left behind:\n  process " in told and "sleep 47.11" in told
     assert "by the whole run" not in told, "it was to be ended, but still ran at the end"
+
+
+def test_what_proc_shows_of_us_is_no_workers_mark() -> None:
+    """A child shows our environment of the beginning until it executes something: a worker that saw its own mark there would end it."""
+    shown = [entry for entry in Path("/proc/self/environ").read_text().split("\0") if entry.startswith(f"{MARK}=")]
+    assert all(entry.endswith("f") for entry in shown)
