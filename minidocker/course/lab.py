@@ -10,6 +10,8 @@ lab.source(thing)     the real source of a function, class or module
 lab.trace()           a context in which each step of the engine is printed, with the equivalent shell command
 lab.observe(pid)      how a process's view of the machine differs from ours
 lab.table([...], rows) a small table
+lab.watch(web)        a live plot of what the kernel counts for a running container (watch.py)
+lab.slider("memory.max, MiB", 8, 64, value=32, action=set_limit)   a slider that acts on the kernel when it is moved
 lab.host("text")      a line about this host only, which tests do not compare
 lab.keep(function)    save the learner's function for the last lesson
 """
@@ -24,7 +26,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,9 @@ from minidocker.linux import namespaces
 if TYPE_CHECKING:
     from minidocker.course.plots import Picture
     from minidocker.course.tables import Comparison, Source, Table
+    from minidocker.course.watch import Watch
+    from minidocker.course.widgets import Slider
+    from minidocker.engine.container import Container
     from minidocker.engine.engine import Engine
 
 
@@ -58,6 +63,7 @@ class Lab:
     def __init__(self) -> None:
         self.number = ""
         self._children: dict[str, Child] = {}
+        self._watches: dict[str, Watch] = {}
         self._engine: Engine | None = None
         self._lock: socket.socket | None = None
 
@@ -135,6 +141,9 @@ class Lab:
         for child in self._children.values():
             child.end()
         self._children.clear()
+        for watch in self._watches.values():
+            watch.stop()
+        self._watches.clear()
         self._remove_containers()
         if release:
             self._release()
@@ -232,6 +241,24 @@ class Lab:
 
         return Comparison(pid, against)
 
+    def watch(self, *containers: Container, show: Sequence[str] = ("memory.current", "memory.max"), hz: float = 10.0) -> Watch:
+        """A live plot of running containers, as the value of a cell. One that this cell, when it was run before, began is stopped.
+
+        *show*: names in watch.QUANTITIES that have one unit. *hz*: samples a second."""
+        from minidocker.course.watch import Watch
+
+        cell = cell_id() or " ".join([*show, *(container.name for container in containers)])
+        if cell in self._watches:
+            self._watches.pop(cell).stop()
+        self._watches[cell] = Watch(containers, show, hz=hz)
+        return self._watches[cell]
+
+    def slider(self, label: str, low: int, high: int, *, value: int, action: Callable[[int], object]) -> Slider:
+        """A slider that calls *action* with each value it is moved to, and shows what the kernel answers if it refuses."""
+        from minidocker.course.widgets import Slider
+
+        return Slider(label, low, high, value=value, action=action)
+
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
         """A small table for the end of a cell."""
         from minidocker.course.tables import Table
@@ -272,6 +299,13 @@ def cell_source(function: Any) -> str:
     """The whole cell in which *function* was defined: its imports stand there."""
     filename = inspect.unwrap(function).__code__.co_filename
     return "".join(linecache.getlines(filename)) or inspect.getsource(function)
+
+
+def cell_id() -> str:
+    """The name of the cell that is being run; "" where the front end does not tell."""
+    shell = get_shell()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str((parent or {}).get("metadata", {}).get("cellId", ""))
 
 
 def get_shell() -> Any:

@@ -1,13 +1,16 @@
-"""Questions that a reader answers by opening one of the choices. Plain HTML, so they work without a kernel, by keyboard and in print.
+"""What a reader can touch: questions, answered by opening one of the choices, and sliders that act on the kernel.
 
-Interface: predict(question, choices, answer=, why=), quiz([...]). Each has a text twin, which is what tests compare.
+Interface: predict(question, choices, answer=, why=), quiz([...]), Slider(label, low, high, value=, action=).
+Questions are plain HTML, so they work without a kernel, by keyboard and in print. Each has a text twin, which is what tests compare.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from minidocker.errors import MinidockerError
 
 STYLE = "border:1px solid #888;border-radius:6px;padding:2px 10px;margin:4px 0;cursor:pointer"
 
@@ -43,6 +46,51 @@ def quiz(questions: Sequence[tuple[str, Sequence[str], int, str]]) -> None:
     """Ask several questions (question, choices, answer, why), one below the other."""
     for position, (question, choices, answer, why) in enumerate(questions, 1):
         show(Question(question, choices, answer=answer, why=why, title=f"Question {position}"))
+
+
+class Slider:
+    """A slider and, beside it, what became of the last move. *action* is called with each value; what it refuses, the slider takes back."""
+
+    def __init__(self, label: str, low: int, high: int, *, value: int, action: Callable[[int], object]) -> None:
+        import ipywidgets
+
+        self.label, self.action, self.accepted = label, action, value
+        wide = ipywidgets.Layout(width="420px")
+        self._slider = ipywidgets.IntSlider(value, low, high, description=label, style={"description_width": "initial"}, layout=wide)
+        self._said = ipywidgets.HTML()
+        self._box = ipywidgets.HBox([self._slider, self._said])
+        self._slider.observe(self._moved, names="value")
+
+    def __repr__(self) -> str:
+        return f"slider: {self.label}, from {self._slider.min} to {self._slider.max}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {**self._box._repr_mimebundle_(), "text/plain": repr(self)}
+
+    @property
+    def value(self) -> int:
+        """Where it stands. To set it is to move it."""
+        return int(self._slider.value)
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._slider.value = value
+
+    @property
+    def said(self) -> str:
+        """The kernel's or the engine's refusal of the last move, or ""."""
+        return html.unescape(self._said.value)
+
+    def _moved(self, change: Any) -> None:
+        if change["new"] == self.accepted:
+            return  # taken back
+        try:
+            self.action(change["new"])
+        except MinidockerError as error:
+            self._slider.value = self.accepted
+            self._said.value = html.escape(f"refused: {error}")
+            return
+        self.accepted, self._said.value = change["new"], ""
 
 
 def show(thing: Any) -> None:
