@@ -15,6 +15,7 @@ import time
 
 from minidocker.errors import MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
+from minidocker.linux.cgroups import limits
 from minidocker.runtime import init, lock, log, state, sync
 
 TYPE_CHECKING = False
@@ -56,8 +57,8 @@ class Creation:
         self.step = "make the cgroup"
         self.cgroup = cgroups.open_cgroup(spec["linux"]["cgroupsPath"].lstrip("/"))
         self.make_cgroup()
-        for file, value in spec["linux"].get("resources", {}).get("unified", {}).items():
-            self.cgroup.write(file, value)
+        self.step = "set the limits"
+        limits.set_first(self.cgroup, spec["linux"].get("resources", {}).get("unified", {}))
         self.step = "start the first process"
         self.clone_init(spec)
         self.step = "make the socket"  # while init is busy with its mounts
