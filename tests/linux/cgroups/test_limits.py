@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,12 @@ def test_two_hundred_come_and_go_with_their_limits() -> None:
         group.remove_with_processes()
     open_cgroup(parent).remove()
     assert [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"/{parent}" in path] == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/run/systemd/system"), reason="systemd does not run here")
+def test_systemd_takes_nothing_away(group: Cgroup) -> None:
+    """It knows nothing of our cgroup; the kernel keeps it from disabling what we use."""
+    limits.set_first(group, GOOD)
+    before = state(group)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert state(group) == before
