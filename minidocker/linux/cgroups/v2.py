@@ -38,7 +38,12 @@ class Cgroup:
 
     @staticmethod
     def enable_controllers(parent: str) -> None:
-        """Let the children of *parent* have every controller that it has itself. See "Enabling and Disabling" in cgroup-v2.rst."""
+        """Let the children of *parent* have every controller that it has itself. See "Enabling and Disabling" in cgroup-v2.rst.
+
+        Controllers are only added, never taken away. Where systemd runs, it may want to take some from the top at a daemon-reload; the
+        kernel refuses that (EBUSY) as long as a cgroup below, which ours then is, passes them on. To leave the top to systemd alone,
+        run the engine in a cgroup that a unit with Delegate=yes has got: see CGROUP_DELEGATION.md of systemd.
+        """
         directory = layout.layout().unified + parent
         available = set(layout.read_file(f"{directory}/cgroup.controllers").split())
         missing = available - set(layout.read_file(f"{directory}/cgroup.subtree_control").split())
