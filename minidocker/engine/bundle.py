@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from minidocker.engine import resources
 from minidocker.engine.record import ContainerRecord, MountPoint
 from minidocker.engine.snapshots import Overlay
 from minidocker.errors import SpecError
@@ -22,7 +23,6 @@ from minidocker.oci import spec
 from minidocker.paths import Paths
 from minidocker.runtime.state import INIT_ANNOTATION, OVERLAY_ANNOTATION
 
-_CPU_PERIOD_US = 100_000
 SHM = "/dev/shm"  # what shares an IPC namespace shares this too; a fresh mount of mqueue shows the namespace's queues by itself
 
 
@@ -47,7 +47,7 @@ def write_bundle(record: ContainerRecord, paths: Paths, overlay: Overlay) -> Non
         mounts=all_mounts(record, home),
         namespaces=[],  # they depend on other containers' processes, so `update_namespaces` fills them in at each start
         cgroup=cgroup_name(paths, record.id),
-        unified=limits(record),
+        unified=resources.unified(record),
         read_only=record.read_only,
         annotations=annotations,
         poststop=[auto_remove_hook(paths, record.id)] if record.auto_remove else [],
@@ -81,19 +81,8 @@ def process_spec(
         user=record.user if user is None else user,
         terminal=record.tty if tty is None else tty,
         capabilities=allowed_capabilities([], [], privileged=True) if privileged else record.capabilities,
+        rlimits=record.ulimits,
     )
-
-
-def limits(record: ContainerRecord) -> dict[str, str]:
-    """The cgroup's files and values, in cgroup v2's words."""
-    unified = {}
-    if record.memory:
-        unified["memory.max"] = str(record.memory)
-    if record.pids_limit:
-        unified["pids.max"] = str(record.pids_limit)
-    if record.cpus:
-        unified["cpu.max"] = f"{round(record.cpus * _CPU_PERIOD_US)} {_CPU_PERIOD_US}"
-    return unified
 
 
 def namespaces(record: ContainerRecord, state_of: Callable[[str], dict[str, Any]]) -> list[dict[str, str]]:
