@@ -111,5 +111,3 @@ def feed(fd: int, data: bytes) -> None:
                 view = view[file.write(view) :]
     except BrokenPipeError:
         return
-
-

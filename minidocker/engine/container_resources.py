@@ -65,16 +65,19 @@ class ContainerResources(ContainerView):
 
         status = self.status
         if status == "paused":
-            raise WrongStatus(f"Container {self.name} is already paused", status=status, needed="running", hint=f"minidocker unpause {self.name}")
+            hint = f"minidocker unpause {self.name}"
+            raise WrongStatus(f"Container {self.name} is already paused", status=status, needed="running", hint=hint)
         if status != "running":
-            raise WrongStatus(f"Container {self.name} is not running", status=status, needed="running", hint=f"minidocker start {self.name}")
+            hint = f"minidocker start {self.name}"
+            raise WrongStatus(f"Container {self.name} is not running", status=status, needed="running", hint=hint)
         freezer.freeze(cgroups.open_cgroup(self.cgroup))
         self.tell("pause")
 
     def unpause(self) -> None:
         """Let its processes go on. WrongStatus: it is not paused."""
         if not self.thaw():
-            raise WrongStatus(f"Container {self.name} is not paused", status=self.status, needed="paused", hint="minidocker ps shows what is")
+            hint = "minidocker ps -f status=paused shows which are"
+            raise WrongStatus(f"Container {self.name} is not paused", status=self.status, needed="paused", hint=hint)
         self.tell("unpause")
 
     def thaw(self) -> bool:

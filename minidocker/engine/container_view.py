@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minidocker.engine import bundle
 from minidocker.engine.output import Selection, follow, past
 from minidocker.engine.record import ContainerRecord
-from minidocker.errors import ContainerNotFound, SyscallError, WrongStatus
+from minidocker.errors import ContainerNotFound, MissingFeature, SyscallError, WrongStatus
 from minidocker.linux import cgroups
 from minidocker.runtime import events, lock, log, state
 from minidocker.runtime.container import KILLED
@@ -129,7 +129,7 @@ class ContainerView:
 
         try:
             return freezer.is_frozen(cgroups.open_cgroup(self.cgroup))
-        except SyscallError:  # the cgroup is gone: it has ended this moment
+        except (SyscallError, MissingFeature):  # the cgroup is gone: it has ended this moment
             return False
 
     @property
@@ -157,7 +157,7 @@ class ContainerView:
 
         try:
             return bool(memory.events(cgroups.open_cgroup(self.cgroup)).oom_kill)
-        except SyscallError:
+        except (SyscallError, MissingFeature):
             return False
 
     @property

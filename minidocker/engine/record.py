@@ -98,7 +98,7 @@ class Resources(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ContainerRecord(Resources, kw_only=True, omit_defaults=True):
-    """A container as it was asked for, with what it may use. *entrypoint* and *command* together are what runs; sizes in bytes, times in seconds."""
+    """A container as it was asked for, and what it may use. *entrypoint* and *command* together are what runs; times in seconds."""
 
     id: str
     name: str

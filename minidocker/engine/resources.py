@@ -1,4 +1,4 @@
-"""What a container may use: from Docker's flags, by Docker's rules, to cgroup v2's files and values. All is checked before anything is made.
+"""What a container may use: from Docker's flags, by Docker's rules, to cgroup v2's files. All is checked before anything is made.
 
 Interface: parse(options) -> fields of a record, check(resources), unified(resources) -> {v2 file: value}, changes(before, after),
 parse_size, parse_rate, parse_ulimit. `io.max` has one line per device, each to be written by itself.
@@ -13,7 +13,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from minidocker.engine.record import ResourceOptions, Resources
+import msgspec
+
+from minidocker.engine.record import ContainerRecord, ResourceOptions, Resources
 from minidocker.errors import MissingFeature, SpecError
 from minidocker.linux import cgroups, syscalls
 
@@ -53,6 +55,22 @@ def parse(options: ResourceOptions) -> dict[str, Any]:
     return {name: parser(given[name]) for name, parser in _PARSERS.items() if name in given}
 
 
+def merged(record: ContainerRecord, changed: dict[str, Any]) -> ContainerRecord:
+    """The record with what was *changed*, checked. SpecError: it cannot be."""
+    if changed.get("memory", 0) > record.memory_swap > 0 and "memory_swap" not in changed:
+        words = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        raise SpecError(words, hint="give --memory-swap as well: memory and swap together, or -1")
+    if changed.get("cpus"):  # the one replaces the other
+        changed = {"cpu_quota": 0, "cpu_period": 0} | changed
+    elif changed.get("cpu_quota") or changed.get("cpu_period"):
+        changed = {"cpus": 0.0} | changed
+    if "cgroup_conf" in changed:
+        changed = changed | {"cgroup_conf": record.cgroup_conf | changed["cgroup_conf"]}
+    after = msgspec.structs.replace(record, **changed)
+    check(after)
+    return after
+
+
 def parse_size(size: str | int) -> int:
     """Bytes, from 67108864, "64m", "1.5g", "512KiB". SpecError: not a size."""
     if isinstance(size, int):
@@ -76,7 +94,7 @@ def parse_rate(text: str, *, sized: bool) -> tuple[str, int]:
     path, colon, rate = text.partition(":")
     shown = text[:80]
     if not colon or not path:
-        raise SpecError(f"bad format: {shown}", hint=f"write DEVICE:{'BYTES' if sized else 'NUMBER'}, such as /dev/sda:{'1mb' if sized else '100'}")
+        raise SpecError(f"bad format: {shown}", hint=f"write DEVICE:RATE, such as /dev/sda:{'1mb' if sized else '100'}")
     if not path.startswith("/dev/") or "\0" in path:
         raise SpecError(f"bad format for device path: {shown}", hint="a block device below /dev, such as /dev/sda")
     try:
@@ -84,13 +102,10 @@ def parse_rate(text: str, *, sized: bool) -> tuple[str, int]:
     except SpecError:
         value = -1
     if not 0 <= value <= LARGEST:
-        unit = "[<unit>]" if sized else ""
-        units = ". Unit is optional and can be kb, mb, or gb" if sized else ""
-        hint = "0 takes the limit away"
-        raise SpecError(
-            f"invalid rate for device: {shown}. The correct format is <device-path>:<number>{unit}. Number must be a positive integer{units}",
-            hint=hint,
-        )
+        form = "<device-path>:<number>" + ("[<unit>]" if sized else "")
+        rest = "Number must be a positive integer" + (". Unit is optional and can be kb, mb, or gb" if sized else "")
+        words = f"invalid rate for device: {shown}. The correct format is {form}. {rest}"
+        raise SpecError(words, hint="0 takes the limit away")
     return path, value
 
 
@@ -207,11 +222,11 @@ def _check_cpuset(what: str, file: str, wanted: str) -> None:
     from minidocker.linux.cgroups import cpuset
 
     try:
-        asked = set(cpuset.parse(wanted))
+        asked = set(cpuset.parse_list(wanted))
     except SpecError as error:
         words = f"Invalid value {wanted[:40]} for {file.replace('.', ' ')}"
         raise SpecError(words, hint="numbers and ranges, such as 0,2-3") from error
-    if not asked <= set(cpuset.parse(online(file))):
+    if not asked <= set(cpuset.parse_list(online(file))):
         words = f"Requested {what} are not available - requested {wanted[:40]}, available: {online(file)}"
         raise SpecError(words, hint=f"choose from {online(file)}")
 
@@ -288,9 +303,7 @@ def _io_files(resources: Resources) -> dict[str, str]:
             f"{number} {' '.join(f'{key}={rate}' for key, rate in rates.items())}" for number, rates in limits.items()
         )
     if resources.blkio_weight:
-        from minidocker.linux.cgroups import io
-
-        files["io.weight"] = f"default {io.weight_from_blkio(resources.blkio_weight)}"
+        files["io.weight"] = f"default {round(resources.blkio_weight / 5)}"  # ratios stay, and Docker's 500 becomes v2's 100
     return files
 
 

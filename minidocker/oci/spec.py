@@ -75,7 +75,8 @@ def process(
 
     *rlimits*: name such as "nofile" -> (soft, hard), -1 for no limit, which the specification writes as the largest number."""
     limits = [
-        {"type": f"RLIMIT_{name.upper()}", "soft": soft % (1 << 64), "hard": hard % (1 << 64)} for name, (soft, hard) in (rlimits or {}).items()
+        {"type": f"RLIMIT_{name.upper()}", "soft": soft % (1 << 64), "hard": hard % (1 << 64)}
+        for name, (soft, hard) in (rlimits or {}).items()
     ]
     return {
         "terminal": terminal,

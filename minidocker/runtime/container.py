@@ -143,7 +143,8 @@ class Runtime:
 
         *bundle*: absolute path of a directory with config.json. *stdin*: "", "once" or "open". *trace*: a descriptor
         that gets each step as a JSON line. *owned*: if we close the handle or die before the start, so does the first
-        process. *removes*: as `Handle.will_remove`. *events*: attributes for the monitor's events; None: it writes none. SyscallError with the step that failed; WrongStatus: it is running.
+        process. *removes*: as `Handle.will_remove`. *events*: attributes for the monitor's events; None: it writes none.
+        SyscallError with the step that failed; WrongStatus: it is running.
         """
         message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin, "events": events}
         channel, _, _ = self._ask({**message, "start": start, "owned": owned, "removes": removes}, [trace] if trace >= 0 else [])

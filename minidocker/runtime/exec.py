@@ -1,7 +1,8 @@
 """One more process in a running container: join its namespaces and its cgroup, then execve.
 
 Interface: run(message, fds), called by the spawner in a fresh fork; the process's stdio are the caller's own descriptors.
-  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process", "events"}   fds: [trace,] then stdin stdout stderr if no terminal
+  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process", "events"}, [trace,] and
+                       stdin stdout stderr if no terminal
   monitor -> creator   {"created": pid}, [pty master]   or {"error": {...}}   ... {"exited": code}
 Man pages: setns(2), nsenter(1). Notebook: 20_life.
 """
@@ -88,9 +89,7 @@ def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Chann
     return pid, ours
 
 
-def join_and_execute(
-    spec: sync.Message, channel: sync.Channel, opened: dict[str, int], entrances: list[int], stdio: list[int]
-) -> NoReturn:
+def join_and_execute(spec: sync.Message, channel: sync.Channel, opened: dict[str, int], entrances: list[int], stdio: list[int]) -> NoReturn:
     """In the child: enter the rest of the namespaces and become the command. Errors go to the monitor."""
     code = 126
     try:

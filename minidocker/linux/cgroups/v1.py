@@ -1,68 +1,24 @@
 """The same cgroup on a host whose controllers still sit on v1: one directory in each hierarchy, v2 names translated.
 
-Interface: CgroupV1(name), as v2.Cgroup; TRANSLATION is the whole difference of names and units.
-On a hybrid host the v2 tree has no controllers but does know cgroup.kill and cgroup.events, so the processes are put there as well.
+Interface: CgroupV1(name), as v2.Cgroup; v1_files.py is the whole difference of names and units.
+On a hybrid host the v2 tree has no controllers but knows cgroup.kill, cgroup.freeze, cgroup.events and each cgroup's pressure, so the
+processes are put there as well.
 Man page: cgroups(7), Documentation/admin-guide/cgroup-v1/.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
-from collections import namedtuple
+import time
 
 from minidocker.errors import MinidockerError, MissingFeature, SyscallError
 from minidocker.linux import syscalls
-from minidocker.linux.cgroups import layout, v2
+from minidocker.linux.cgroups import layout, v1_files, v2
 
-File = namedtuple("File", "controller name from_v2 to_v2")
-File.__doc__ = """Where a v2 file's fact is on v1: *controller*'s file *name*, and how a value is turned into v1's form and back."""
-
-UNLIMITED = 1 << 62  # v1 shows "no limit" as the largest multiple of the page size
-
-
-def _same(value: str) -> str:
-    return value
-
-
-def _limit_from_v2(value: str) -> str:
-    return "-1" if value == "max" else value
-
-
-def _limit_to_v2(value: str) -> str:
-    return "max" if int(value) >= UNLIMITED or int(value) < 0 else value
-
-
-def shares_from_weight(weight: str) -> str:
-    """cpu.weight 1..10000 (100 by default) as cpu.shares 2..262144 (1024 by default)."""
-    return str(max(2, int(weight) * 1024 // 100))
-
-
-def weight_from_shares(shares: str) -> str:
-    return str(min(10000, max(1, round(int(shares) * 100 / 1024))))
-
-
-def _events(oom_control: str) -> str:
-    kills = [line for line in oom_control.splitlines() if line.startswith("oom_kill ")]
-    return kills[0] if kills else "oom_kill 0"
-
-
-TRANSLATION = {
-    "memory.max": File("memory", "memory.limit_in_bytes", _limit_from_v2, _limit_to_v2),
-    "memory.low": File("memory", "memory.soft_limit_in_bytes", _limit_from_v2, _limit_to_v2),
-    "memory.current": File("memory", "memory.usage_in_bytes", _same, _same),
-    "memory.peak": File("memory", "memory.max_usage_in_bytes", _same, _same),
-    "memory.events": File("memory", "memory.oom_control", _same, _events),
-    "pids.max": File("pids", "pids.max", _same, _same),
-    "pids.current": File("pids", "pids.current", _same, _same),
-    "cpu.weight": File("cpu", "cpu.shares", shares_from_weight, weight_from_shares),
-    "cpuset.cpus": File("cpuset", "cpuset.cpus", _same, _same),
-    "cpuset.mems": File("cpuset", "cpuset.mems", _same, _same),
-    "cgroup.freeze": File(
-        "freezer", "freezer.state", lambda value: "FROZEN" if value == "1" else "THAWED", lambda state: "0" if state == "THAWED" else "1"
-    ),
-}
+MOVED = "this host's controllers are on cgroup v1; the course's VM has v2"
 
 
 class CgroupV1(v2.Cgroup):
@@ -86,7 +42,7 @@ class CgroupV1(v2.Cgroup):
                 try:
                     v2.make_directory(path)
                 except SyscallError as error:
-                    if error.errno != 2:  # ENOENT: the first cgroup below this parent
+                    if error.errno != errno.ENOENT:  # the first cgroup below this parent
                         raise
                     make_parents(path)
                     v2.make_directory(path)
@@ -126,35 +82,53 @@ class CgroupV1(v2.Cgroup):
     def children(self) -> list[str]:
         return sorted({name for path in self.paths for name in v2.subdirectories(path)})
 
-    def _locate(self, file: str) -> tuple[str, File]:
-        if self.kill_path and file.startswith("cgroup."):  # the core files of v2 work on a hybrid host as well
-            return f"{self.kill_path}/{file}", File("", file, _same, _same)
-        if file not in TRANSLATION:
-            hint = "this host's controllers are on cgroup v1; the course's VM has v2"
-            raise MissingFeature(f"{file} does not exist on cgroup v1", hint=hint)
-        entry = TRANSLATION[file]
-        mount = layout.layout().v1.get(entry.controller)
+    def directory(self, controller: str) -> str:
+        """Its directory in the hierarchy of a v1 controller. MissingFeature: this host has no such hierarchy."""
+        mount = layout.layout().v1.get(controller)
         if mount is None:
-            raise MissingFeature(f"{file}: this host has no {entry.controller} controller")
-        return f"{mount}/{self.name}/{entry.name}", entry
+            raise MissingFeature(f"this host has no {controller} controller", hint=MOVED)
+        return f"{mount}/{self.name}"
 
     def write(self, file: str, value: str) -> None:
-        if file == "cpu.max":
-            quota, _, period = value.partition(" ")
-            base = f"{layout.layout().v1['cpu']}/{self.name}"
-            v2.write(f"{base}/cpu.cfs_period_us", period or "100000")
-            v2.write(f"{base}/cpu.cfs_quota_us", _limit_from_v2(quota))
+        if self._is_in_v2(file):
+            super().write(file, value)
             return
-        path, entry = self._locate(file)
-        v2.write(path, entry.from_v2(value))
+        writer = self._translation(file).write
+        if writer is None:
+            raise SyscallError("write", errno.EACCES, file)
+        try:
+            writer(self.directory, value)
+        except SyscallError as error:
+            raise self.explained(file, error) from error
 
     def read(self, file: str) -> str:
-        if file == "cpu.max":
-            base = f"{layout.layout().v1['cpu']}/{self.name}"
-            quota, period = v2.read(f"{base}/cpu.cfs_quota_us"), v2.read(f"{base}/cpu.cfs_period_us")
-            return f"{'max' if int(quota) < 0 else quota} {period}"
-        path, entry = self._locate(file)
-        return str(entry.to_v2(v2.read(path)))
+        if self._is_in_v2(file):
+            return super().read(file)
+        try:
+            return str(self._translation(file).read(self.directory))
+        except SyscallError as error:
+            raise self.explained(file, error) from error
+
+    def _is_in_v2(self, file: str) -> bool:
+        """The core files of v2, and the pressure, are there on a hybrid host as well."""
+        return bool(self.kill_path) and (file.startswith("cgroup.") or file.endswith(".pressure"))
+
+    @staticmethod
+    def _translation(file: str) -> v1_files.File:
+        if file not in v1_files.TRANSLATION:
+            raise MissingFeature(f"{file} does not exist on cgroup v1", hint=MOVED)
+        return v1_files.TRANSLATION[file]
+
+    def wait_event(self, line: str, timeout: float) -> bool:
+        """Without a v2 tree nobody tells of a frozen cgroup, which becomes one at the time it is asked."""
+        if self.kill_path:
+            return super().wait_event(line, timeout)
+        end = time.monotonic() + timeout
+        while line not in self.read("cgroup.events").splitlines():
+            if time.monotonic() > end:
+                return False
+            os.sched_yield()
+        return True
 
     def kill(self) -> None:
         """By cgroup.kill where there is a v2 tree; else freeze, signal each, thaw: frozen processes cannot fork away."""

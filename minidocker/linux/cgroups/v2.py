@@ -7,10 +7,11 @@ Man page: cgroups(7), Documentation/admin-guide/cgroup-v2.rst. The same from a s
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 
-from minidocker.errors import MinidockerError, SpecError, SyscallError
+from minidocker.errors import MinidockerError, MissingFeature, SpecError, SyscallError
 from minidocker.linux import syscalls
 from minidocker.linux.cgroups import layout
 
@@ -68,33 +69,56 @@ class Cgroup:
 
     def write(self, file: str, value: str) -> None:
         """Set one file of the interface, for example write("memory.max", "67108864"). SyscallError: the kernel's answer."""
-        write(f"{self.path}/{file}", value)
+        try:
+            write(f"{self.path}/{file}", value)
+        except SyscallError as error:
+            raise self.explained(file, error) from error
 
     def read(self, file: str) -> str:
-        """The content of one file of the interface."""
-        return read(f"{self.path}/{file}")
+        """The content of one file of the interface. MissingFeature: the cgroup has no such file here."""
+        try:
+            return read(f"{self.path}/{file}")
+        except SyscallError as error:
+            raise self.explained(file, error) from error
+
+    def explained(self, file: str, error: SyscallError) -> MinidockerError:
+        """A missing file of a cgroup that is there is a missing feature; everything else is what the kernel said."""
+        if error.errno != errno.ENOENT or not self.exists():
+            return error
+        hint = f"the {file.partition('.')[0]} controller is not enabled here, or this kernel is older than the file"
+        return MissingFeature(f"this host's cgroups have no {file}", hint=hint)
 
     def kill(self) -> None:
         """SIGKILL to every process in it, and below, at once: none can escape by forking. See cgroup.kill, Linux 5.14."""
         try:
             write(f"{self.path}/cgroup.kill", "1")
         except SyscallError as error:
-            if error.errno != 2:  # ENOENT: the whole cgroup is gone
+            if error.errno != errno.ENOENT:  # the whole cgroup is gone
                 raise
 
     def wait_empty(self, timeout: float = 10.0) -> None:
         """Wait until no process is left in it or below, told by the kernel. MinidockerError: still not after *timeout* seconds."""
+        if not self.wait_event("populated 0", timeout):
+            hint = "a process in uninterruptible sleep (state D) holds it"
+            raise MinidockerError(f"processes in cgroup {self.name} do not end", hint=hint)
+
+    def wait_event(self, line: str, timeout: float) -> bool:
+        """Wait until cgroup.events has this line, told by the kernel. False: not within *timeout* seconds. True also when it is gone."""
         try:
             fd = os.open(f"{self.path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return
+            return True
         try:
             poller = select.poll()
             poller.register(fd, select.POLLPRI | select.POLLERR)
-            while b"populated 1" in os.pread(fd, 4096, 0):
+            while line not in os.pread(fd, 4096, 0).decode().splitlines():
                 if not poller.poll(timeout * 1000):
-                    hint = "a process in uninterruptible sleep (state D) holds it"
-                    raise MinidockerError(f"processes in cgroup {self.name} do not end", hint=hint)
+                    return False
+            return True
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # removed while we looked
+                raise
+            return True
         finally:
             os.close(fd)
 
@@ -111,7 +135,7 @@ class Cgroup:
         try:
             self.remove()
         except SyscallError as error:
-            if error.errno != 16:  # EBUSY
+            if error.errno != errno.EBUSY:
                 raise
             self.kill()
             self.wait_empty()

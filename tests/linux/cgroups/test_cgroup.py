@@ -12,12 +12,10 @@ from pathlib import Path
 import fresh
 import pytest
 from conftest import new_name
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minidocker.errors import MinidockerError, MissingFeature, SpecError, SyscallError
 from minidocker.linux import cgroups, syscalls
-from minidocker.linux.cgroups import Cgroup, CgroupV1, v1, v2
+from minidocker.linux.cgroups import Cgroup, CgroupV1, v2
 
 layout = v2.layout  # the module: the package hands on a function of the same name
 needs_v1 = pytest.mark.skipif(layout.mode() == "v2", reason="this host has no v1 hierarchies")
@@ -259,75 +257,6 @@ def test_many_processes_are_all_listed(group: Cgroup) -> None:
         child.process.wait()
         child.process.returncode = 0
     group.wait_empty()
-
-
-# -- v1 in v2's words --------------------------------------------------------------------------------------------------
-
-
-@needs_v1
-@pytest.mark.parametrize(
-    ("file", "value", "controller", "v1_file", "v1_value"),
-    [
-        ("memory.max", "67108864", "memory", "memory.limit_in_bytes", "67108864"),
-        ("memory.max", "max", "memory", "memory.limit_in_bytes", "9223372036854771712"),
-        ("pids.max", "17", "pids", "pids.max", "17"),
-        ("pids.max", "max", "pids", "pids.max", "max"),
-        ("cpu.weight", "100", "cpu", "cpu.shares", "1024"),
-        ("cpu.weight", "1", "cpu", "cpu.shares", "10"),
-        ("cpu.max", "50000 100000", "cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu.max", "max 100000", "cpu", "cpu.cfs_quota_us", "-1"),
-        ("cpuset.cpus", "0", "cpuset", "cpuset.cpus", "0"),
-    ],
-)
-def test_a_limit_is_where_v1_keeps_it(file: str, value: str, controller: str, v1_file: str, v1_value: str) -> None:
-    parent = CgroupV1(new_name())
-    group = CgroupV1(f"{parent.name}/one")
-    group.create()
-    try:
-        group.write(file, value)
-        assert Path(layout.layout().v1[controller], group.name, v1_file).read_text().strip() == v1_value
-        assert group.read(file) == value
-    finally:
-        group.remove()
-        parent.remove()
-
-
-@needs_v1
-def test_what_v1_cannot_do_is_said() -> None:
-    group = CgroupV1(new_name())
-    for file in ("memory.high", "memory.pressure", "io.max"):
-        for call in (lambda file=file: group.write(file, "1"), lambda file=file: group.read(file)):
-            with pytest.raises(MissingFeature, match=file) as caught:
-                call()
-            assert "v1" in str(caught.value) and caught.value.hint
-
-
-@needs_v1
-def test_usage_and_events_are_read() -> None:
-    group = CgroupV1(new_name())
-    group.create()
-    try:
-        assert int(group.read("memory.current")) >= 0 and group.read("pids.current") == "0"
-        assert group.read("memory.events") == "oom_kill 0"
-        assert group.read("cgroup.freeze") == "0"
-    finally:
-        group.remove()
-
-
-@given(st.integers(1, 10000))
-def test_a_weight_comes_back_from_shares(weight: int) -> None:
-    assert v1.weight_from_shares(v1.shares_from_weight(str(weight))) == str(weight)
-
-
-@given(st.integers(1, 10000), st.integers(1, 10000))
-def test_more_weight_is_never_fewer_shares(one: int, other: int) -> None:
-    shares = [int(v1.shares_from_weight(str(weight))) for weight in sorted([one, other])]
-    assert 2 <= shares[0] <= shares[1] <= 262144
-
-
-@given(st.integers(0, v1.UNLIMITED - 1) | st.just("max"))
-def test_a_limit_comes_back(limit: int | str) -> None:
-    assert v1._limit_to_v2(v1._limit_from_v2(str(limit))) == str(limit)
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------
