@@ -1,6 +1,6 @@
 """What `run --rm` promises when nobody is there to keep the promise: run by the container's monitor as an OCI poststop hook.
 
-python -m minidocker.engine.autoremove NAME ROOT RUN CONTAINER_ID
+    python -m minidocker.engine.autoremove NAME ROOT RUN CONTAINER_ID
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ NEEDS = {
         "lesson 07", "containers without root", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (on Ubuntu)"
     ),
     "overlayfs": Need("engine", "shared layers under a writable one", f"modprobe overlay; {OUTSIDE}", required=True),
-    "data root": Need("engine", "a place for the writable layer", "keep the data on ext4 or xfs: minidocker --root DIR", required=True),
+    "data root": Need(
+        "engine", "a place for the writable layer", "keep the data on ext4 or xfs: minidocker --root DIR", required=True
+    ),
     "disk space": Need("engine", "room for images and containers", "minidocker system prune, or another --root DIR"),
     "proc": Need("engine", "a /proc that shows the container's processes", OUTSIDE, required=True),
     "sysfs": Need("engine", "a /sys that shows the container's network", OUTSIDE, required=True),

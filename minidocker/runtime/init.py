@@ -149,8 +149,9 @@ def set_rlimits(limits: list[sync.Message]) -> None:
     """See setrlimit(2). SyscallError EPERM: above the hard limit, without CAP_SYS_RESOURCE."""
     for limit in limits:
         soft, hard = ((limit[kind] + (1 << 63)) % (1 << 64) - (1 << 63) for kind in ("soft", "hard"))  # the largest number is -1: no limit
+        number = limit_number(limit["type"])
         try:
-            resource.setrlimit(limit_number(limit["type"]), (soft, hard))
+            resource.setrlimit(number, (soft, hard))
         except (ValueError, OSError) as error:
             raise SyscallError("setrlimit", getattr(error, "errno", None) or errno.EPERM, limit["type"]) from error
         syscalls.trace(f"limit {limit['type']} to {soft}:{hard}", f"prlimit --{limit['type'][7:].lower()}={soft}:{hard}")
