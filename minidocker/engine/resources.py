@@ -64,7 +64,10 @@ def parse_size(size: str | int) -> int:
             raise SpecError(f"invalid size: {size}", hint="a number of bytes, or one with a unit, such as 64m")
         return size
     found = _SIZE.fullmatch(size.strip())
-    value = int(float(found[1]) * _UNITS[found[2].lower()]) if found and len(found[1]) < 40 else -1
+    value = -1
+    if found and len(found[1]) < 40:
+        number, unit = found[1], _UNITS[found[2].lower()]
+        value = int(float(number) * unit) if "." in number else int(number) * unit  # a float holds 53 bits only
     if not 0 <= value <= LARGEST:
         raise SpecError(f"invalid size: {size[:40]!r}", hint="a number with a unit, such as 64m or 1.5g")
     return value
