@@ -97,18 +97,7 @@ def test_update_live_and_for_the_next_start(engine: Engine) -> None:
 
 
 def test_an_update_that_cannot_be_changes_nothing(engine: Engine) -> None:
-    container = ready(
-        start(
-            engine,
-            "sh",
-            "-c",
-            "head -c 40m /dev/zero | { read -t 1000 x; }; echo",
-            memory="96m",
-            memory_swap="96m",
-            tty=False,
-            tmpfs=["/tmp"],
-        )
-    )
+    container = start(engine, memory="96m", memory_swap="96m", tmpfs=["/tmp"])
     container.exec_run(["dd", "if=/dev/zero", "of=/tmp/x", "bs=1M", "count=40"])
     config, record = (container.home / "config.json").read_bytes(), container.record
     for options in ({"memory": "8m", "memory_swap": "8m", "pids_limit": 3}, {"memory": "1m"}, {"pids_limit": 5, "cpus": 10_000.0}):
@@ -197,7 +186,7 @@ def test_a_limit_kills_the_eater_and_not_its_neighbour(engine: Engine) -> None:
     assert eater.wait() == 137
     assert eater.oom_killed and not neighbour.oom_killed and neighbour.status == "running"
     assert container_inspect(eater.record, eater, engine.paths)["State"]["OOMKilled"] is True
-    told = [event for event in engine.events(follow=False, filters={"container": ["eater"]})]
+    told = list(engine.events(follow=False, filters={"container": ["eater"]}))
     assert [event.action for event in told] == ["create", "start", "oom", "die"]
     assert told[-1].attributes == {"image": "busybox", "name": "eater", "exitCode": "137"}
     eater.update(memory="128m", memory_swap="128m")

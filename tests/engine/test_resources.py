@@ -99,7 +99,7 @@ def test_no_device_rates(text: str, words: str) -> None:
 
 def test_operations_have_no_unit() -> None:
     assert resources.parse_rate("/dev/sda:1mb", sized=True) == ("/dev/sda", M)
-    with pytest.raises(SpecError, match="Number must be a positive integer$"):
+    with pytest.raises(SpecError, match=r"Number must be a positive integer$"):
         resources.parse_rate("/dev/sda:1mb", sized=False)
 
 
