@@ -119,10 +119,11 @@ class Container(ContainerExec, ContainerResources):
 
         A paused one hears it when it goes on; for SIGKILL and its stop signal that is now, as in Docker."""
         number = parse_signal(signal)
+        if self.pid:
+            self.tell("kill", signal=str(number))  # before: its end, which the monitor tells, comes after it
         self.engine.runtime.kill(self.id, str(self.home), number)
         if number in (SIGKILL, self.record.stop_signal):
             self.thaw()
-        self.tell("kill", signal=str(number))
 
     def stop(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
         """Ask it to end (its stop signal), and kill it after *timeout* seconds (its own by default; -1: never). Not running is fine."""

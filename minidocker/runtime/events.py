@@ -3,7 +3,7 @@
 Interface: write(run, action, id, attributes), log_path(run), EVENTS_ANNOTATION. Reading and following: engine/events.py.
 {"time": nanoseconds, "type": "container", "action": "die", "id": "...", "attributes": {"name": "web", "exitCode": "137"}}
 A line is one write(2) with O_APPEND: the kernel keeps those of several processes apart. When the file has grown large it is renamed,
-and a new one begins; what a slow writer still appends to the old one is read there.
+and a new one begins; what a slow writer still appends to the old one is read there. A reader who is two files behind has lost one.
 """
 
 from __future__ import annotations
