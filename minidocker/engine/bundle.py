@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from minidocker.engine import unified
 from minidocker.engine.record import ContainerRecord, MountPoint
 from minidocker.engine.snapshots import Overlay
 from minidocker.errors import SpecError
@@ -22,7 +23,6 @@ from minidocker.oci import spec
 from minidocker.paths import Paths
 from minidocker.runtime.state import INIT_ANNOTATION, OVERLAY_ANNOTATION
 
-_CPU_PERIOD_US = 100_000
 SHM = "/dev/shm"  # what shares an IPC namespace shares this too; a fresh mount of mqueue shows the namespace's queues by itself
 
 
@@ -47,7 +47,7 @@ def write_bundle(record: ContainerRecord, paths: Paths, overlay: Overlay) -> Non
         mounts=all_mounts(record, home),
         namespaces=[],  # they depend on other containers' processes, so `update_namespaces` fills them in at each start
         cgroup=cgroup_name(paths, record.id),
-        unified=limits(record),
+        unified=unified.files(record),
         read_only=record.read_only,
         annotations=annotations,
         poststop=[auto_remove_hook(paths, record.id)] if record.auto_remove else [],
@@ -55,6 +55,13 @@ def write_bundle(record: ContainerRecord, paths: Paths, overlay: Overlay) -> Non
     )
     config["linux"]["namespaces"] = namespaces(record, lambda name: {})
     (home / "config.json").write_bytes(msgspec.json.encode(config))
+
+
+def replace_config(home: Path, config: dict[str, Any]) -> None:
+    """Write config.json in one step: whoever reads it finds the old or the new one."""
+    temporary = home / "config.json.tmp"
+    temporary.write_bytes(msgspec.json.encode(config))
+    os.rename(temporary, home / "config.json")
 
 
 def write(path: Path, text: str) -> None:
@@ -81,19 +88,8 @@ def process_spec(
         user=record.user if user is None else user,
         terminal=record.tty if tty is None else tty,
         capabilities=allowed_capabilities([], [], privileged=True) if privileged else record.capabilities,
+        rlimits=record.ulimits,
     )
-
-
-def limits(record: ContainerRecord) -> dict[str, str]:
-    """The cgroup's files and values, in cgroup v2's words."""
-    unified = {}
-    if record.memory:
-        unified["memory.max"] = str(record.memory)
-    if record.pids_limit:
-        unified["pids.max"] = str(record.pids_limit)
-    if record.cpus:
-        unified["cpu.max"] = f"{round(record.cpus * _CPU_PERIOD_US)} {_CPU_PERIOD_US}"
-    return unified
 
 
 def namespaces(record: ContainerRecord, state_of: Callable[[str], dict[str, Any]]) -> list[dict[str, str]]:
@@ -123,7 +119,7 @@ def update_namespaces(record: ContainerRecord, home: Path, state_of: Callable[[s
         for entry in config["mounts"]:
             if entry["destination"] == SHM:
                 entry |= {"type": "bind", "source": SHM, "options": ["rbind"], "mountNamespace": f"/proc/{pid}/ns/mnt"}
-    (home / "config.json").write_bytes(msgspec.json.encode(config))
+    (home / "config.json").write_bytes(msgspec.json.encode(config))  # in place: who starts it holds this very file
 
 
 def all_mounts(record: ContainerRecord, home: Path) -> list[spec.Mount]:
@@ -155,7 +151,7 @@ def check_sources(record: ContainerRecord) -> None:
             continue
         if not point.create_source:
             hint = "make it first, or use -v, which makes the directory"
-            raise SpecError(f"invalid mount config for type \"bind\": bind source path does not exist: {point.source}", hint=hint)
+            raise SpecError(f'invalid mount config for type "bind": bind source path does not exist: {point.source}', hint=hint)
         try:
             os.makedirs(point.source, exist_ok=True)
         except OSError as error:
