@@ -19,7 +19,7 @@ from minidocker.engine import bundle, trace, unified
 from minidocker.engine.container import Container
 from minidocker.engine.options import make_record
 from minidocker.engine.record import ContainerOptions
-from minidocker.errors import ContainerFailed, ContainerNotFound, MinidockerError
+from minidocker.errors import ContainerFailed, ContainerNotFound, MinidockerError, SpecError
 from minidocker.runtime import lock
 
 if TYPE_CHECKING:
@@ -84,10 +84,12 @@ class Containers:
         SyscallError ENOENT, EACCES: there is no such command, or it cannot be run; the container is removed then.
         """
         if stdin is not None:
+            if detach:
+                raise SpecError("stdin needs somebody who stays to feed it", hint="leave detach out, or start it and attach")
             options["stdin_open"] = True
         container = self.create(image, command, **options)
         try:
-            if stdin is not None and not detach:
+            if stdin is not None:
                 attachment = container.attach(stdin=True)
                 container.start()
             elif detach:

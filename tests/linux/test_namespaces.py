@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -176,3 +177,28 @@ def test_steps_are_told_with_the_names() -> None:
     )
     assert said.splitlines()[0] == "unshare the uts, mnt namespaces | unshare --uts --mount"
     assert said.splitlines()[1].startswith(f"join the uts namespace of process {os.getpid()} | nsenter --target {os.getpid()} --uts")
+
+
+def test_a_new_network_namespace_answers_to_itself_once_lo_is_up() -> None:
+    """ip(8) as the witness of the link, a connection to 127.0.0.1 as that of the traffic."""
+    said = fresh.run(
+        """
+        import json, socket, subprocess
+        from minidocker.linux import namespaces
+        namespaces.unshare("net")
+        def connects():
+            with socket.socket() as server, socket.socket() as client:
+                try:
+                    server.bind(("127.0.0.1", 0)); server.listen(); client.connect(server.getsockname())
+                except OSError as error:
+                    return error.errno
+                return "connected"
+        def state():
+            shown = json.loads(subprocess.run(["ip", "-json", "link", "show", "lo"], capture_output=True, check=True).stdout)
+            return "UP" in shown[0]["flags"]
+        say(state(), connects())
+        namespaces.loopback_up()
+        say(state(), connects())
+        """
+    )
+    assert said.split("\n") == [f"False {errno.ENETUNREACH}", "True connected"]

@@ -183,8 +183,8 @@ def run_tests(names: Sequence[str], left: float) -> None:
     if left < 60:
         raise Failed(f"{left:.0f} s are left for the tests: this machine is too slow, or --minutes too few")
     print(f"   tests in the guest: {' '.join(present)}", flush=True)
-    command = f"cd /vagrant && {PYTHON} -m pytest -q --color=no -p no:cacheprovider --timeout=600 -n 2 --dist=loadfile {' '.join(present)}"
-    in_guest(command, patience=left)
+    options = "-q --color=no -p no:cacheprovider --timeout=600 -n 2 --dist=loadfile --durations=30"
+    in_guest(f"cd /vagrant && {PYTHON} -m pytest {options} {' '.join(present)}", patience=left)
 
 
 def run_lessons(deadline: float) -> None:
