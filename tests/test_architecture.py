@@ -15,7 +15,7 @@ PACKAGE = TOP / "minidocker"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES_OF_A_FILE = 330
 MOST_LINES_OF_A_FUNCTION = 50
-MOST_LINES_OF_THE_ENGINE = 9000
+MOST_LINES_OF_THE_ENGINE = 12_000
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 DOCKERS_WORDS = {"HostConfig", "NetworkSettings", "RepoTags", "RepoDigests", "GraphDriver", "ExitCode", "OOMKilled", "RestartPolicy"}
 # Every monitor is a fork of the spawner, so each of these would be paid for once per container.
