@@ -135,8 +135,9 @@ class Container(ContainerExec, ContainerResources):
         except WrongStatus:
             return
         try:
-            self.kill(self.record.stop_signal if signal is None else signal)
-            if handle.wait(None if patience < 0 else patience) is None:
+            number = parse_signal(self.record.stop_signal if signal is None else signal)
+            self.kill(number)
+            if handle.wait(None if patience < 0 or number == SIGKILL else patience) is None:
                 self.kill("KILL")
                 handle.wait()
         except WrongStatus:
@@ -203,7 +204,7 @@ class Container(ContainerExec, ContainerResources):
                 os.close(held)
 
     def _end_created(self) -> None:
-        """End a first process that still waits for `start`, or wait for one that is just ending."""
+        """End a first process that still waits for `start`, or wait for one that is just being made, or just ending."""
         try:
             handle = self.engine.runtime.connect(self.id)
         except WrongStatus:
@@ -214,7 +215,7 @@ class Container(ContainerExec, ContainerResources):
             self.kill("KILL")
             handle.wait()
         except WrongStatus:
-            return
+            handle.wait_for_output()  # its monitor rings when it has made it, and hangs up when it ends
         finally:
             handle.close()
 

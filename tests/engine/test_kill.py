@@ -61,6 +61,15 @@ class Held:
         self.thread = threading.Thread(target=self._start, args=[container, writing])
         self.thread.start()
         self.text = b""
+        self.letting_go = False
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever went wrong: a start that is held would hold all that comes after it."""
+        if not self.letting_go:
+            self.let_go()
 
     def _start(self, container: Container, writing: int) -> None:
         try:
@@ -87,6 +96,7 @@ class Held:
 
     def let_go(self) -> None:
         """Stop listening: whoever is left goes on. Waits for the start's end."""
+        self.letting_go = True
         os.close(self.reading)
         self.thread.join(timeout=30)
         assert not self.thread.is_alive(), "the start hangs"
@@ -156,17 +166,17 @@ def test_killed_while_a_container_starts(engine: Engine, neighbour: Container, v
     neighbours_pid = neighbour.pid
     before = {comm: engine_processes(engine, comm) for comm in ("mdmonitor", "mdspawner")}
     container = engine.containers.create("busybox", ["sleep", "1000"], name="victim")
-    held = Held(container)
-    held.run_to(step)
-    new_monitors = [pid for pid in engine_processes(engine, "mdmonitor") if pid not in before["mdmonitor"]]
-    families = {pid: process.children(pid) for pid in new_monitors}
-    monitors = [pid for pid in new_monitors if not any(pid in children for children in families.values())]
-    inits = [child for children in families.values() for child in children]
-    if victim == "spawner":
-        kill(engine_processes(engine, "mdspawner"))  # with its spare
-    else:
-        kill(monitors if victim == "monitor" else inits)
-    held.let_go()
+    with Held(container) as held:
+        held.run_to(step)
+        new_monitors = [pid for pid in engine_processes(engine, "mdmonitor") if pid not in before["mdmonitor"]]
+        families = {pid: process.children(pid) for pid in new_monitors}
+        monitors = [pid for pid in new_monitors if not any(pid in children for children in families.values())]
+        inits = [child for children in families.values() for child in children]
+        if victim == "spawner":
+            kill(engine_processes(engine, "mdspawner"))  # with its spare
+        else:
+            kill(monitors if victim == "monitor" else inits)
+        held.let_go()
     if victim == "monitor":
         for pid in inits:
             wait_for_end(pid)  # the kernel takes init along
