@@ -33,6 +33,16 @@ T = TypeVar("T")
 NAME = "mdbench"
 READY = 30.0  # seconds for a daemon to answer
 WAITING = ["sleep", "600"]
+LIMITS = {  # one for each controller that every host has
+    "memory": "64m",
+    "memory_swap": "64m",
+    "memory_reservation": "32m",
+    "cpus": 1.0,
+    "cpu_shares": 512,
+    "cpuset_cpus": "0",
+    "pids_limit": 50,
+    "ulimits": ["nofile=512:512"],
+}
 # Here podman cannot raise limits above its own, so it gets values that any host allows.
 PODMAN_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
 
@@ -133,9 +143,9 @@ class Minidocker(Contestant):
     def start_to_exit(self) -> None:
         self.engine.containers.run("busybox", ["true"], remove=True)
 
-    def ready(self) -> Container:
+    def ready(self, **limits: Any) -> Container:
         """A container whose bundle is written, as runc's is when it is called."""
-        return self.engine.containers.create("busybox", ["true"])
+        return self.engine.containers.create("busybox", ["true"], **limits)
 
     def start_ready(self, container: Container) -> None:
         with container.start_attached() as attachment:

@@ -36,6 +36,7 @@ Samples = dict[str, dict[str, list[float]]]  # row -> column -> measurements
 
 API = "start to exit of `true`, Python API"
 READY = "  the same, from a bundle that is ready"
+LIMITED = "  the same, with limits of every kind"
 COMMAND = "start to exit of `true`, whole command"
 STARTS = "{} detached starts at once, from Python"
 REMOVALS = "rm -f of the {}"
@@ -61,10 +62,12 @@ def one_by_one(ready: dict[str, Any], rounds: int, samples: Samples, progress: C
             seconds, _ = timed(contestant.start_to_exit)
             add(samples, API, name, seconds)
             if isinstance(contestant, engines.Minidocker):
-                container = contestant.ready()
-                seconds, _ = timed(contestant.start_ready, container)
-                container.remove()
-                add(samples, READY, name, seconds)
+                kinds = [(READY, {}), (LIMITED, engines.LIMITS)]
+                for row, limits in kinds[:: 1 if number % 2 else -1]:  # neither always comes first
+                    container = contestant.ready(**limits)
+                    seconds, _ = timed(contestant.start_ready, container)
+                    container.remove()
+                    add(samples, row, name, seconds)
                 add(samples, COMMAND, name, timed(contestant.command)[0])
             else:
                 add(samples, READY, name, seconds)
@@ -151,7 +154,7 @@ def main() -> int:
         print(f"\r{text:<60}" if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     names = wanted.only.split(",") if wanted.only else ["minidocker", "runc", "docker", "podman"]
-    rows = (API, READY, COMMAND, STARTS.format(wanted.many), REMOVALS.format(wanted.many), COST, COST_OF_ONE)
+    rows = (API, READY, LIMITED, COMMAND, STARTS.format(wanted.many), REMOVALS.format(wanted.many), COST, COST_OF_ONE)
     samples: Samples = {row: {} for row in rows}
     absent: dict[str, str] = {}
     versions: dict[str, str] = {}
