@@ -142,6 +142,22 @@ class ForwardedSignals:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def woken_by_signals(poller: select.poll) -> Iterator[int]:
+    """Let a signal end a poll(): the descriptor given can be read then. Python's handlers run between bytecodes, so the handler of a
+    signal that comes just before the poll would else have to wait for the poll's end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    poller.register(reading, select.POLLIN)
+    try:
+        yield reading
+    finally:
+        poller.unregister(reading)
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
+
+
 class Session:
     """Moves bytes between us and a container until *output* ends, or until the detach keys are typed.
 
@@ -170,12 +186,15 @@ class Session:
         poller.register(ended, select.POLLIN)
         if self.stdin is not None:
             poller.register(STDIN, select.POLLIN)
-        while True:
-            ready = [fd for fd, _ in poller.poll()]
-            if ended in ready:
-                break
-            if STDIN in ready and not self._bring_input():
-                poller.unregister(STDIN)
+        with woken_by_signals(poller) as woken:
+            while True:
+                ready = [fd for fd, _ in poller.poll()]
+                if ended in ready:
+                    break
+                if woken in ready:
+                    os.read(woken, 4096)  # the handlers have run by now
+                if STDIN in ready and not self._bring_input():
+                    poller.unregister(STDIN)
         if self.failure is not None:
             raise self.failure
 

@@ -77,8 +77,8 @@ def test_streams_and_exit_code(box: Any) -> None:
 
 
 def test_user_directory_and_environment(box: Any) -> None:
-    said = Execution(box, "sh", "-c", "id -u; id -g; pwd; echo $A $HOME", user="1000:2000", cwd="/tmp/made", env=[spec.DEFAULT_PATH, "A=b"])
-    assert said.result()[1].split() == [b"1000", b"2000", b"/tmp/made", b"b", b"/"]
+    said = Execution(box, "sh", "-c", "id -u; id -g; pwd; echo $A $HOME", user="1000:2000", cwd="/tmp", env=[spec.DEFAULT_PATH, "A=b"])
+    assert said.result()[1].split() == [b"1000", b"2000", b"/tmp", b"b", b"/"]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,7 @@ def test_user_directory_and_environment(box: Any) -> None:
         (["nosuch"], {}, SyscallError, 2),
         (["/etc/passwd"], {}, SyscallError, 13),
         (["true"], {"cwd": "/etc/passwd"}, SyscallError, 20),
+        (["true"], {"cwd": "/not/there"}, SyscallError, 2),
         (["true"], {"user": "nosuch"}, SpecError, 0),
     ],
 )
