@@ -1,0 +1,512 @@
+# %% [markdown]
+# # 10 · Memory: what happens when a container wants too much?
+#
+# A limit on memory is one number in one file. What the kernel does when it is reached is a story: you watch it live, find out who is
+# killed and why, and move the limit of a running container. 40 minutes.
+
+# %% [markdown]
+# **You will**
+# - limit a cgroup's memory, and tell what is charged to it from what is only promised,
+# - watch an OOM kill as it happens, and prove afterwards who was killed, and when,
+# - change the limit of a running container, and predict when the engine has to refuse.
+
+# %% tags=["setup"]
+from minidocker.course import check, hint, lab, predict, views
+from minidocker.errors import MissingFeature
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory, oom, pressure
+
+lab.start("10")
+MIB = 1 << 20
+
+# %% [markdown]
+# ## The idea
+#
+# Every page of memory that a process touches is **charged** to its cgroup (`cgroups(7)`; the long text is the kernel's `cgroup-v2.rst`).
+# If that would exceed the limit, the kernel first **reclaims**: it takes back what can be had again, such as the cache of files. If there
+# is nothing, the **OOM killer** (out of memory) ends a process.
+
+# %%
+lab.figure("idea")
+
+# %% [markdown]
+# *Figure: a process touches a new page; the kernel charges it to the cgroup. Within the limit the process goes on; over it the kernel reclaims cache or swaps out and tries again; if nothing is left, the OOM killer ends the largest process, and there is room again.*
+#
+# ## 1. A promise costs nothing
+#
+# A cgroup is a directory, and its limit a file in it. On v2 it is `memory.max`; where the controllers are still on v1 it is
+# `memory.limit_in_bytes`. We write it by hand once. From then on our module `memory` does; it speaks v2's language on both.
+
+# %%
+from pathlib import Path
+
+room_name = f"{lab.name}/room"
+room = cgroups.open_cgroup(room_name)
+room.create()
+if cgroups.mode() == "v2":
+    file = Path(room.path, "memory.max")
+else:
+    file = Path(room.directory("memory"), "memory.limit_in_bytes")
+file.write_text(str(48 * MIB))
+lab.host(f"echo {48 * MIB} > {file}")
+print(f"memory.max: {memory.get_max(room) // MIB} MiB, memory.current: {memory.current(room) // MIB} MiB")
+
+# %% tags=["predict"]
+predict(
+    "A process in this room, limited to 48 MiB, maps 64 MiB of memory. What happens?",
+    ["it is killed", "mmap fails with ENOMEM", "it succeeds, and nothing is charged"],
+    answer=2,
+    why="A mapping is a promise. The kernel charges a page when it is touched for the first time.",
+)
+
+# %% [markdown]
+# Then it touches half of what it got, one byte in each page, and gives all of it back.
+
+# %%
+# %%child room_name
+import mmap, os
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+room, MIB = cgroups.open_cgroup(room_name), 1 << 20
+room.join(os.getpid())
+before = memory.current(room)
+promise = mmap.mmap(-1, 64 * MIB)
+promise.madvise(mmap.MADV_NOHUGEPAGE)  # pages of 4 KiB only, so that we can count
+print("64 MiB promised, charged:", round((memory.current(room) - before) / MIB))
+for byte in range(0, 32 * MIB, mmap.PAGESIZE):
+    promise[byte] = 1
+print("32 MiB touched,  charged:", round((memory.current(room) - before) / MIB))
+promise.close()
+print("all given back,  charged:", round((memory.current(room) - before) / MIB))
+
+# %% [markdown]
+# What happened: the limit is about use, not about promises. Therefore `malloc` nearly always succeeds in a container, and the trouble
+# comes later, at some harmless assignment.
+#
+# ## 2. Reclaim: the limit that nobody feels, or nearly
+#
+# Pages of files that were read stay in memory as a cache, charged to whoever read them first. We write a file of 64 MiB, and have it read
+# three times in two cgroups: `narrow` has 32 MiB, `wide` has no limit.
+
+# %% tags=["predict"]
+predict(
+    "A process in narrow (32 MiB) reads a file of 64 MiB. What happens?",
+    ["it is killed halfway", "it reads all of it, the cache makes room", "read fails with ENOMEM"],
+    answer=1,
+    why="A clean page of a file can be had again from the disk. The kernel drops old ones instead of killing anybody.",
+)
+
+# %% [markdown]
+# The process of step 1 is gone, but its cgroup remembers: `memory.peak` holds the highest use so far. Then the new ones.
+
+# %%
+print(f"room: now {memory.current(room) / MIB:.0f} MiB, at most {memory.peak(room) / MIB:.0f} MiB")
+room.remove()
+
+def make(name, limit=None):
+    made = cgroups.open_cgroup(f"{lab.name}/{name}")
+    made.create()
+    memory.set_max(made, limit)  # None: no limit
+    return made
+
+narrow, wide, cage = make("narrow", 32 * MIB), make("wide"), make("cage", 96 * MIB)
+memory.set_swap_max(cage, 0)
+cage_name = cage.name  # for step 3
+names, file_name = [wide.name, narrow.name], str(lab.dir / "big")
+size = Path(file_name).write_bytes(bytes(64 * MIB))
+
+# %% [markdown]
+# One reader for each, one after the other. `posix_fadvise` empties the cache, so that each begins cold.
+
+# %%
+# %%child names file_name
+import os
+from minidocker.linux import cgroups
+
+for name in names:
+    file = os.open(file_name, os.O_RDONLY)
+    os.fsync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    if os.fork() == 0:
+        cgroups.open_cgroup(name).join(os.getpid())
+        size = sum(len(os.pread(file, 1 << 20, mib << 20)) for mib in [*range(64)] * 3)
+        print(name.rpartition("/")[2], "has read", size >> 20, "MiB")
+        os._exit(0)
+    os.wait()
+
+# %% [markdown]
+# What did it cost? `memory.events` counts: `max` how often the limit held something back, `oom_kill` how often it killed. In
+# `memory.stat`, a refault is a page that was dropped and had to be read again. And `memory.pressure` tells for how long processes
+# stood waiting for memory (**PSI**, pressure stall information; the kernel's `psi.rst`).
+
+# %%
+def waited(cgroup):
+    try:
+        return f"waited {pressure.read(cgroup, 'memory').some.total_us / 1000:.1f} ms"
+    except MissingFeature as missing:
+        return str(missing)
+
+for cgroup in (wide, narrow):
+    events, stat = memory.events(cgroup), memory.stat(cgroup)
+    held, again = events.max > 0, stat["workingset_refault_file"] > 0
+    print(f"{cgroup.name.rpartition('/')[2]}: held back {held}, read pages again {again}, killed {events.oom_kill}")
+    lab.host(f"peak {memory.peak(cgroup) // MIB} MiB, {waited(cgroup)}")
+    cgroup.remove()
+
+# %% [markdown]
+# What happened: a container at its limit can look healthy and be slow: it reads the same pages again and again. `memory.current` near
+# `memory.max` is no alarm, the cache fills whatever it gets. Pressure is the alarm, and hybrid hosts have it for each cgroup, too.
+#
+# ## 3. Who is killed?
+#
+# Memory that a program wrote to is in no file. It can go to **swap** (`swapon(8)`), where there is some and `memory.swap.max` allows
+# it. Else it has to stay. In `cage` (96 MiB, no swap) an elephant holds 80 MiB and sleeps. Then a mouse takes 24, page by page.
+
+# %% tags=["predict"]
+predict(
+    "The mouse's next page does not fit any more. Who is killed?",
+    ["the mouse: it asks", "the elephant: it is the largest", "nobody: the mouse has to wait"],
+    answer=1,
+    why="The OOM killer wants room with one kill, so it takes the process that uses most. It may well be the innocent one.",
+)
+
+# %% [markdown]
+# The director of this play stays outside of the cage. It hangs up a bell first: `OomWatch` waits for the kernel's notice of a kill.
+
+# %%
+# %%child --keep director cage_name
+import mmap, os, signal, time
+from minidocker.linux import cgroups, syscalls
+from minidocker.linux.cgroups import oom
+
+cage = cgroups.open_cgroup(cage_name)
+bell = oom.OomWatch(cage)
+def animal(name, mib, then):
+    if pid := os.fork():
+        return pid
+    syscalls.set_process_name(name)
+    cage.join(os.getpid())
+    hoard = mmap.mmap(-1, mib << 20)
+    hoard.madvise(mmap.MADV_NOHUGEPAGE)
+    hoard[:: mmap.PAGESIZE] = bytes(len(hoard) // mmap.PAGESIZE)  # touch each page
+    os._exit(then() or 0)
+
+# %% [markdown]
+# Who was killed? Their parent learns it from the wait status. Else the name stands only in the kernel's log (`/dev/kmsg`), with the time.
+
+# %%
+# %%child --in director
+full, filled = os.pipe()
+elephant = animal("elephant", 80, lambda: os.write(filled, b"x") and signal.alarm(60) or signal.pause())
+os.read(full, 1)
+mouse = animal("mouse", 24, lambda: None)
+ended = dict((os.wait(), os.wait()))
+print("the elephant was ended by", signal.Signals(ended[elephant]).name)
+print("this host: the mouse was ended by", signal.Signals(ended[mouse]).name if ended[mouse] else "nobody")
+print("the bell has rung:", bell.kills() > 0)
+for victim in bell.victims():
+    print(f"this host: the kernel's log says {victim.comm}, pid {victim.pid}, {time.time() - victim.time:.2f} s ago")
+bell.close()
+
+# %% [markdown]
+# What happened: the mouse got its memory because a sleeper died for it. (If it is in a hurry and the sleeper slow to die, the kernel may
+# have to take it as well.) Size decides, corrected by `/proc/PID/oom_score_adj`: from -1000
+# (never) to 1000 (first). Anybody may volunteer; only `CAP_SYS_RESOURCE` may lower it.
+#
+# ## 4. A brake before the wall
+#
+# Beside the wall v2 has a brake, `memory.high`: above it processes reclaim and are put to sleep at each step, but not killed. Somebody
+# gets time to act. v1 has nothing like it: there the cell says so, and its process runs without a brake. It grows to 17 MiB, 1 MiB over
+# the brake, and measures the last one by the clock.
+
+# %%
+# %%child cage_name
+import os, time
+from minidocker.errors import MissingFeature
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+if os.fork() == 0:
+    cage = cgroups.open_cgroup(cage_name)
+    try:
+        memory.set_high(cage, 16 << 20)
+    except MissingFeature as missing:
+        print("this host:", missing)
+    cage.join(os.getpid())
+    hoard = [(time.monotonic(), b"x" * (1 << 20)) for _ in range(17)]
+    print(f"this host: the last MiB took {(time.monotonic() - hoard[-1][0]) * 1000:.1f} ms")
+    print("MiB reached:", len(hoard))
+else:
+    os.wait()
+
+# %% [markdown]
+# What happened: nobody died. Under the brake the last MiB takes some tenths of a second instead of a millisecond, and the delay grows
+# quickly with the excess. Two more files protect instead of limiting: `memory.low` and v2's `memory.min` say what is not reclaimed here
+# while others have something left to give, or ever.
+#
+# ## 5. A container at the wall, live
+#
+# Now containers. `hungry(mib)` is a program that takes 1 MiB after the other and then sleeps. `eater` wants 64 MiB and may have 32; its
+# neighbour wants 12. By Docker's rule `--memory 32m` alone allows 32 MiB of swap on top, so we set `memory_swap`, which is the sum of
+# both. `lab.watch` samples two of them ten times a second while the notebook goes on.
+
+# %% tags=["setup"]
+def hungry(mib):
+    step = 'hoard[n++] = sprintf("%1048576s", ""); system("usleep 40000")'
+    return ["awk", f'BEGIN {{ while (n < {mib}) {{ {step} }} print "full"; fflush(); system("sleep 1000") }}']
+
+def start(name, command, limit, **options):
+    for old in lab.engine.containers.list(all=True):
+        if old.name == name:
+            old.remove(force=True)
+    return lab.engine.containers.run("busybox", command, detach=True, name=name, memory=limit, memory_swap=limit, **options)
+
+attic = start("attic", ["sh", "-c", "head -c 25165824 /dev/zero > /dev/shm/boxes; exec sleep 1000"], "64m")  # for exercise 3
+eater, neighbour = start("eater", hungry(64), "32m"), start("neighbour", hungry(12), "32m")
+plot = lab.watch(eater, neighbour)
+plot
+
+# %% [markdown]
+# The plot moves by itself. This cell waits for the end and asks everybody who knows something: the exit code, the engine, its log of
+# events.
+
+# %%
+print("exit code:", eater.wait(timeout=60), "- OOMKilled:", eater.oom_killed)
+print("neighbour:", neighbour.status, "- OOMKilled:", neighbour.oom_killed)
+past = lab.engine.events(since=0, follow=False, filters={"container": ["eater"]})
+print("events of eater:", *dict.fromkeys(event.action for event in past))
+plot.wait(3)
+plot.picture("The eater at its limit")
+
+# %% [markdown]
+# *Figure: the memory of the eater rises in a straight line up to its dashed limit of 32 MiB, where red marks say "OOM kill" and "eater ended". The neighbour's line rises to 12 MiB and goes on.*
+#
+# What happened: the kill stayed inside of one cgroup. The neighbour, which has the same limit, never noticed. That is what limits are
+# for: without them the whole machine would have run out, and the kernel would have chosen among everybody.
+#
+# ## 6. Move the limit while it runs
+#
+# `box` takes 24 MiB and may have 64. The slider calls `box.update(...)`, as `docker update` does, with each value. Drag it, and look at the
+# dashed line of the plot.
+
+# %%
+box = start("box", hungry(24), "64m")
+
+def set_limit(mib):
+    box.update(memory=f"{mib}m", memory_swap=f"{mib}m")
+
+follow = lab.watch(box)
+display(follow)
+slider = lab.slider("memory.max, MiB", 8, 64, value=64, action=set_limit)
+slider
+
+# %% [markdown]
+# Before you drag it very low, a question.
+
+# %% tags=["predict"]
+predict(
+    "box holds 24 MiB and cannot give them back. You move the slider to 16. What does update do?",
+    ["it sets 16, and the container is killed", "it refuses, and 32 stays", "it sets 16 as soon as memory is freed"],
+    answer=1,
+    why="The engine has the kernel reclaim first. If that is not enough, nothing is changed: a killed container was not asked for.",
+)
+
+# %% [markdown]
+# We move it from here, as your hand would: to 32, to 16, to 40.
+
+# %%
+next(box.follow())  # it says "full"
+for mib in (32, 16, 40):
+    slider.value = mib
+    print(f"asked for {mib}: memory.max is {box.stats().memory_max // MIB} MiB" + (", refused" if slider.said else ""))
+    follow.wait(5)
+lab.host(slider.said or "the last move was accepted")
+print("box:", box.status)
+follow.picture("The limit moves, the container goes on")
+
+# %% [markdown]
+# *Figure: the memory of box rises to 24 MiB and stays. The dashed limit drops from 64 to 32 MiB and later rises to 40; the refused 16 is not to be seen.*
+#
+# What would the bare kernel say? `cage` again, with a sleeper of 20 MiB, and 8 MiB written straight into the limit:
+
+# %%
+# %%child cage_name
+import os, signal, time
+from minidocker.errors import SyscallError
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+cage, (full, filled) = cgroups.open_cgroup(cage_name), os.pipe()
+if (sleeper := os.fork()) == 0:
+    cage.join(os.getpid())
+    hoard = b"x" * (20 << 20)
+    os.write(filled, b"x"), signal.alarm(60), signal.pause()
+os.read(full, 1)
+try:
+    memory.set_max(cage, 8 << 20)
+    print("this host: the limit was set, and the sleeper ended by", signal.Signals(os.wait()[1]).name)
+except SyscallError as error:
+    print("this host: refused,", error)
+    os.kill(sleeper, signal.SIGTERM), os.wait()
+print("the new limit and the sleeper together: no")
+
+# %% [markdown]
+# What happened: v2 takes the new limit and makes room by killing; v1 answers `EBUSY`. `update` reclaims first and refuses on both.
+#
+# ## The engine's version
+#
+# Several limits change together or not at all: this is what `update` calls.
+
+# %%
+from minidocker.linux.cgroups import limits
+
+lab.source(limits.apply)
+
+# %% [markdown]
+# Two applications on one machine, each with cores and memory of its own: this picture stands at the beginning of many talks on
+# containers. Here it is drawn from the files of two cgroups (the cores are lesson 11's).
+
+# %%
+import os
+
+last = os.cpu_count() - 1
+shop = start("shop", hungry(20), "64m", cpuset_cpus="0")
+mail = start("mail", hungry(8), "32m", cpuset_cpus=f"{last}")
+for container in (shop, mail):
+    next(container.follow())
+views.cgroup_shares({"shop": shop.cgroup, "mail": mail.cgroup})
+
+# %% [markdown]
+# *Figure: shop uses 20 of its 64 MiB, mail 8 of its 32. A line joins each of them to the one core of the machine that it may run on: shop to the first, mail to the last.*
+#
+# ## Break it
+#
+# A careful program catches `MemoryError`. It moves into `cage` and asks for too much.
+
+# %% tags=["raises-exception"]
+# %%child cage_name
+import os
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+cage = cgroups.open_cgroup(cage_name)
+memory.set_max(cage, 32 << 20)
+cage.join(os.getpid())
+try:
+    hoard = b"x" * (64 << 20)
+except MemoryError:
+    print("never printed: I would have saved my work")
+finally:
+    print("nor is this")
+
+# %% [markdown]
+# No errno, no exception, no last words: the allocation had succeeded long before. `MemoryError` comes when a *promise* is refused, as
+# by `ulimit -v` (`setrlimit(2)`). So save your work before, not when memory is short.
+#
+# ## Same fact, other tools
+#
+# | | here | shell, on v2 | Docker |
+# |---|---|---|---|
+# | limit | `memory.set_max(cgroup, ...)` | `echo 32M > memory.max` | `--memory 32m` |
+# | use | `box.stats()` | `cat memory.current` | `docker stats` |
+# | kills | `memory.events(cgroup).oom_kill` | `grep oom_kill memory.events` | `docker inspect`, `docker events` |
+# | change | `box.update(memory=...)` | `echo 40M > memory.max` | `docker update --memory` |
+# | brake | `memory.set_high(cgroup, ...)` | `echo 16M > memory.high` | none |
+
+# %%
+import subprocess
+
+kills = file.parent.with_name("cage") / ("memory.events" if cgroups.mode() == "v2" else "memory.oom_control")
+found = subprocess.run(["grep", "--word-regexp", "oom_kill", kills], capture_output=True, text=True, check=True).stdout
+lab.host(f"grep oom_kill {kills}: {found.strip()}")
+print("two kills at least:", int(found.split()[1]) >= 2, "- as we read it:", int(found.split()[1]) == memory.events(cage).oom_kill)
+cage.remove_with_processes()
+
+# %% [markdown]
+# **What Docker really does here.** The same files, written by runc. But `docker update` leaves it to the kernel: on v2 a value below what is
+# used kills. `--memory-reservation` is `memory.low`; for `memory.high` there is no flag (Kubernetes can set it). `docker stats` shows use
+# without the older part of the file cache. `--oom-kill-disable` works on v1 only.
+#
+# ## Exercises
+#
+# ### 1. Change: a limit that fits
+#
+# This program is killed: 24 MiB are too few. Start it again as `fitted`, with a limit that lets it say `full`, and at most 8 MiB more
+# than its peak. `memory.peak(cgroups.open_cgroup(fitted.cgroup))` tells.
+
+# %% tags=["exercise"]
+fitted = None  # start("fitted", hungry(28), "24m"), but with a limit that fits
+
+# %% tags=["check"]
+check(1)  # stuck? hint(1)
+
+# %% tags=["solution"]
+fitted = start("fitted", hungry(28), "36m")
+
+# %% [markdown]
+# ### 2. Write: `limit_memory(name, limit)`
+#
+# The cgroup called `name` exists. Let its processes use at most `limit` bytes, and no swap. A kernel that does not count swap raises
+# `MissingFeature` for it: that must not stop you. The last lesson builds an engine with this function.
+
+# %% tags=["exercise"]
+from minidocker.errors import MissingFeature
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+
+def limit_memory(name, limit):
+    """Let the cgroup *name* use at most *limit* bytes of memory, and no swap."""
+    ...
+
+# %% tags=["check"]
+check(2)  # stuck? hint(2)
+
+# %% tags=["solution"]
+from minidocker.errors import MissingFeature
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import memory
+
+
+def limit_memory(name, limit):
+    """Let the cgroup *name* use at most *limit* bytes of memory, and no swap."""
+    cgroup = cgroups.open_cgroup(name)
+    memory.set_max(cgroup, limit)
+    try:
+        memory.set_swap_max(cgroup, 0)
+    except MissingFeature:
+        pass  # nothing to limit
+
+# %% [markdown]
+# ### 3. Explore: memory without a process
+#
+# All that runs in the container `attic`, which step 5 started, is a `sleep`. Yet more than 24 MiB are charged to it.
+#
+# Which counter of `memory.stat` is it: `"anon"`, `"file"`, `"shmem"` or `"kernel"`? Choose the narrowest that holds it. And which file in the
+# container? Look with `memory.stat(...)` and `attic.exec_run([...]).output`.
+
+# %% tags=["exercise"]
+kind = None  # "anon", "file", "shmem" or "kernel"
+place = None  # the path of a file in the container
+
+# %% tags=["check"]
+check(3)  # stuck? hint(3)
+
+# %% tags=["solution"]
+kind = "shmem"
+place = "/dev/shm/boxes"
+
+# %% [markdown]
+# ## Summary
+#
+# Touching is charged, promising is not. At the limit cache is reclaimed first, which costs time and shows as pressure; then the largest
+# process of the cgroup is killed, without a word, and its neighbours live on. A limit may be moved at any time, but not below what is used.
+#
+# **Glossary.** *charge*: to count a page as a cgroup's. *reclaim*: to take back pages that can be had again. *OOM killer*: ends a process when
+# nothing can be reclaimed. *swap*: a place on disk for pages that are in no file. *PSI*: time spent waiting for a resource.
+#
+# **Read more**: `cgroups(7)`, `proc_pid_oom_score_adj(5)`, the kernel's `cgroup-v2.rst` and `psi.rst`.
+
+# %%
+lab.stop()
