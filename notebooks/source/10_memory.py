@@ -14,10 +14,12 @@
 from minidocker.course import check, hint, lab, predict, views
 from minidocker.errors import MissingFeature
 from minidocker.linux import cgroups
-from minidocker.linux.cgroups import memory, oom, pressure
+from minidocker.linux.cgroups import memory, pressure
 
 lab.start("10")
 MIB = 1 << 20
+room_name, wide_name, narrow_name, cage_name = (f"{lab.name}/{name}" for name in ("room", "wide", "narrow", "cage"))
+file_name = str(lab.dir / "big")
 
 # %% [markdown]
 # ## The idea
@@ -34,13 +36,23 @@ lab.figure("idea")
 #
 # ## 1. A promise costs nothing
 #
+# Programs ask for memory long before they use it. What counts for a limit?
+
+# %% tags=["predict"]
+predict(
+    "A process in a cgroup that is limited to 48 MiB maps 64 MiB of memory. What happens?",
+    ["it is killed", "mmap fails with ENOMEM", "it succeeds, and nothing is charged"],
+    answer=2,
+    why="A mapping is a promise. The kernel charges a page when it is touched for the first time.",
+)
+
+# %% [markdown]
 # A cgroup is a directory, and its limit a file in it. On v2 it is `memory.max`; where the controllers are still on v1 it is
 # `memory.limit_in_bytes`. We write it by hand once. From then on our module `memory` does; it speaks v2's language on both.
 
 # %%
 from pathlib import Path
 
-room_name = f"{lab.name}/room"
 room = cgroups.open_cgroup(room_name)
 room.create()
 if cgroups.mode() == "v2":
@@ -51,16 +63,8 @@ file.write_text(str(48 * MIB))
 lab.host(f"echo {48 * MIB} > {file}")
 print(f"memory.max: {memory.get_max(room) // MIB} MiB, memory.current: {memory.current(room) // MIB} MiB")
 
-# %% tags=["predict"]
-predict(
-    "A process in this room, limited to 48 MiB, maps 64 MiB of memory. What happens?",
-    ["it is killed", "mmap fails with ENOMEM", "it succeeds, and nothing is charged"],
-    answer=2,
-    why="A mapping is a promise. The kernel charges a page when it is touched for the first time.",
-)
-
 # %% [markdown]
-# Then it touches half of what it got, one byte in each page, and gives all of it back.
+# A process joins it, maps 64 MiB, touches half of them, one byte in each page, and gives all of it back.
 
 # %%
 # %%child room_name
@@ -68,21 +72,20 @@ import mmap, os
 from minidocker.linux import cgroups
 from minidocker.linux.cgroups import memory
 
-room, MIB = cgroups.open_cgroup(room_name), 1 << 20
+room = cgroups.open_cgroup(room_name)
 room.join(os.getpid())
-before = memory.current(room)
-promise = mmap.mmap(-1, 64 * MIB)
+before, mib = memory.current(room), 1 << 20
+promise = mmap.mmap(-1, 64 * mib)
 promise.madvise(mmap.MADV_NOHUGEPAGE)  # pages of 4 KiB only, so that we can count
-print("64 MiB promised, charged:", round((memory.current(room) - before) / MIB))
-for byte in range(0, 32 * MIB, mmap.PAGESIZE):
-    promise[byte] = 1
-print("32 MiB touched,  charged:", round((memory.current(room) - before) / MIB))
+print("64 MiB promised, charged:", round((memory.current(room) - before) / mib))
+promise[: 32 * mib : mmap.PAGESIZE] = bytes(32 * mib // mmap.PAGESIZE)
+print("32 MiB touched,  charged:", round((memory.current(room) - before) / mib))
 promise.close()
-print("all given back,  charged:", round((memory.current(room) - before) / MIB))
+print("all given back,  charged:", round((memory.current(room) - before) / mib), "- memory.peak:", memory.peak(room) // mib)
 
 # %% [markdown]
 # What happened: the limit is about use, not about promises. Therefore `malloc` nearly always succeeds in a container, and the trouble
-# comes later, at some harmless assignment.
+# comes later, at some harmless assignment. `memory.peak` remembers the highest use.
 #
 # ## 2. Reclaim: the limit that nobody feels, or nearly
 #
@@ -98,40 +101,22 @@ predict(
 )
 
 # %% [markdown]
-# The process of step 1 is gone, but its cgroup remembers: `memory.peak` holds the highest use so far. Then the new ones.
-
-# %%
-print(f"room: now {memory.current(room) / MIB:.0f} MiB, at most {memory.peak(room) / MIB:.0f} MiB")
-room.remove()
-
-def make(name, limit=None):
-    made = cgroups.open_cgroup(f"{lab.name}/{name}")
-    made.create()
-    memory.set_max(made, limit)  # None: no limit
-    return made
-
-narrow, wide, cage = make("narrow", 32 * MIB), make("wide"), make("cage", 96 * MIB)
-memory.set_swap_max(cage, 0)
-cage_name = cage.name  # for step 3
-names, file_name = [wide.name, narrow.name], str(lab.dir / "big")
-size = Path(file_name).write_bytes(bytes(64 * MIB))
-
-# %% [markdown]
 # One reader for each, one after the other. `posix_fadvise` empties the cache, so that each begins cold.
 
 # %%
-# %%child names file_name
+# %%child wide_name narrow_name file_name
 import os
 from minidocker.linux import cgroups
-
-for name in names:
-    file = os.open(file_name, os.O_RDONLY)
-    os.fsync(file)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+from minidocker.linux.cgroups import memory
+file = os.open(file_name, os.O_CREAT | os.O_RDWR)
+os.write(file, bytes(64 << 20))
+for cgroup, limit in (cgroups.open_cgroup(wide_name), None), (cgroups.open_cgroup(narrow_name), 32 << 20):
+    cgroup.create()
+    memory.set_max(cgroup, limit)
+    os.fsync(file), os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     if os.fork() == 0:
-        cgroups.open_cgroup(name).join(os.getpid())
-        size = sum(len(os.pread(file, 1 << 20, mib << 20)) for mib in [*range(64)] * 3)
-        print(name.rpartition("/")[2], "has read", size >> 20, "MiB")
+        cgroup.join(os.getpid())
+        print("MiB read:", sum(len(os.pread(file, 1 << 20, mib << 20)) for mib in [*range(64)] * 3) >> 20)
         os._exit(0)
     os.wait()
 
@@ -141,18 +126,19 @@ for name in names:
 # stood waiting for memory (**PSI**, pressure stall information; the kernel's `psi.rst`).
 
 # %%
-def waited(cgroup):
-    try:
-        return f"waited {pressure.read(cgroup, 'memory').some.total_us / 1000:.1f} ms"
-    except MissingFeature as missing:
-        return str(missing)
+from contextlib import suppress
 
-for cgroup in (wide, narrow):
-    events, stat = memory.events(cgroup), memory.stat(cgroup)
-    held, again = events.max > 0, stat["workingset_refault_file"] > 0
-    print(f"{cgroup.name.rpartition('/')[2]}: held back {held}, read pages again {again}, killed {events.oom_kill}")
-    lab.host(f"peak {memory.peak(cgroup) // MIB} MiB, {waited(cgroup)}")
+for cgroup in cgroups.open_cgroup(wide_name), cgroups.open_cgroup(narrow_name):
+    events, again = memory.events(cgroup), memory.stat(cgroup)["workingset_refault_file"] > 0
+    print(f"{cgroup.name.rpartition('/')[2]:7} held back {events.max > 0}, read pages again {again}, killed {events.oom_kill}")
+    with suppress(MissingFeature):  # a kernel without PSI
+        lab.host(f"peak {memory.peak(cgroup) // MIB} MiB, waited {pressure.read(cgroup, 'memory').some.total_us / 1000:.1f} ms")
     cgroup.remove()
+room.remove()
+cage = cgroups.open_cgroup(cage_name)  # for step 3
+cage.create()
+memory.set_max(cage, 96 * MIB)
+memory.set_swap_max(cage, 0)
 
 # %% [markdown]
 # What happened: a container at its limit can look healthy and be slow: it reads the same pages again and again. `memory.current` near
@@ -178,10 +164,8 @@ predict(
 # %%child --keep director cage_name
 import mmap, os, signal, time
 from minidocker.linux import cgroups, syscalls
-from minidocker.linux.cgroups import oom
-
+from minidocker.linux.cgroups import memory, oom
 cage = cgroups.open_cgroup(cage_name)
-bell = oom.OomWatch(cage)
 def animal(name, mib, then):
     if pid := os.fork():
         return pid
@@ -197,52 +181,52 @@ def animal(name, mib, then):
 
 # %%
 # %%child --in director
-full, filled = os.pipe()
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # all on one core
+bell, (full, filled) = oom.OomWatch(cage), os.pipe()
 elephant = animal("elephant", 80, lambda: os.write(filled, b"x") and signal.alarm(60) or signal.pause())
 os.read(full, 1)
+os.nice(19)  # a patient mouse: it lets the dying go first
 mouse = animal("mouse", 24, lambda: None)
 ended = dict((os.wait(), os.wait()))
 print("the elephant was ended by", signal.Signals(ended[elephant]).name)
 print("this host: the mouse was ended by", signal.Signals(ended[mouse]).name if ended[mouse] else "nobody")
-print("the bell has rung:", bell.kills() > 0)
+print("the bell has rung:", (kills := bell.kills()) > 0)
+print(f"this host: {kills} killed")
 for victim in bell.victims():
     print(f"this host: the kernel's log says {victim.comm}, pid {victim.pid}, {time.time() - victim.time:.2f} s ago")
 bell.close()
 
 # %% [markdown]
-# What happened: the mouse got its memory because a sleeper died for it. (If it is in a hurry and the sleeper slow to die, the kernel may
-# have to take it as well.) Size decides, corrected by `/proc/PID/oom_score_adj`: from -1000
+# What happened: the mouse got its memory because a sleeper died for it. (A mouse in a hurry, that asks again while the elephant is still
+# dying, may be taken as well.) Size decides, corrected by `/proc/PID/oom_score_adj`: from -1000
 # (never) to 1000 (first). Anybody may volunteer; only `CAP_SYS_RESOURCE` may lower it.
 #
 # ## 4. A brake before the wall
 #
 # Beside the wall v2 has a brake, `memory.high`: above it processes reclaim and are put to sleep at each step, but not killed. Somebody
-# gets time to act. v1 has nothing like it: there the cell says so, and its process runs without a brake. It grows to 17 MiB, 1 MiB over
-# the brake, and measures the last one by the clock.
+# gets time to act. v1 has nothing like it: on a hybrid host, where `lab.start` said so, the same process runs without a brake. It grows to
+# 17 MiB, 1 MiB over the brake, and measures the last one by the clock.
 
 # %%
 # %%child cage_name
 import os, time
+from contextlib import suppress
 from minidocker.errors import MissingFeature
 from minidocker.linux import cgroups
 from minidocker.linux.cgroups import memory
-
-if os.fork() == 0:
-    cage = cgroups.open_cgroup(cage_name)
-    try:
-        memory.set_high(cage, 16 << 20)
-    except MissingFeature as missing:
-        print("this host:", missing)
-    cage.join(os.getpid())
-    hoard = [(time.monotonic(), b"x" * (1 << 20)) for _ in range(17)]
-    print(f"this host: the last MiB took {(time.monotonic() - hoard[-1][0]) * 1000:.1f} ms")
-    print("MiB reached:", len(hoard))
-else:
-    os.wait()
+cage = cgroups.open_cgroup(cage_name)
+cage.join(os.getpid())
+with suppress(MissingFeature):
+    memory.set_high(cage, 16 << 20)
+hoard = [(time.monotonic(), b"x" * (1 << 20)) for _ in range(17)]
+print(f"this host: the last MiB took {(time.monotonic() - hoard[-1][0]) * 1000:.1f} ms, high was passed {memory.events(cage).high} times")
+print("MiB reached:", len(hoard))
+with suppress(MissingFeature):
+    memory.set_high(cage, None)
 
 # %% [markdown]
-# What happened: nobody died. Under the brake the last MiB takes some tenths of a second instead of a millisecond, and the delay grows
-# quickly with the excess. Two more files protect instead of limiting: `memory.low` and v2's `memory.min` say what is not reclaimed here
+# What happened: nobody died. Without the brake the last MiB takes a millisecond; with it the process naps at every step, the longer the
+# more it is over. Two more files protect instead of limiting: `memory.low` and v2's `memory.min` say what is not reclaimed here
 # while others have something left to give, or ever.
 #
 # ## 5. A container at the wall, live
@@ -328,28 +312,22 @@ follow.picture("The limit moves, the container goes on")
 # %% [markdown]
 # *Figure: the memory of box rises to 24 MiB and stays. The dashed limit drops from 64 to 32 MiB and later rises to 40; the refused 16 is not to be seen.*
 #
-# What would the bare kernel say? `cage` again, with a sleeper of 20 MiB, and 8 MiB written straight into the limit:
+# What would the bare kernel say? In `cage` again, the director has a sleeper hold 20 MiB, and then writes 8 MiB straight into the limit.
 
 # %%
-# %%child cage_name
-import os, signal, time
-from minidocker.errors import SyscallError
-from minidocker.linux import cgroups
-from minidocker.linux.cgroups import memory
-
-cage, (full, filled) = cgroups.open_cgroup(cage_name), os.pipe()
-if (sleeper := os.fork()) == 0:
-    cage.join(os.getpid())
-    hoard = b"x" * (20 << 20)
-    os.write(filled, b"x"), signal.alarm(60), signal.pause()
+# %%child --in director
+full, filled = os.pipe()
+sleeper = animal("sleeper", 20, lambda: os.write(filled, b"x") and signal.alarm(60) or signal.pause())
 os.read(full, 1)
 try:
     memory.set_max(cage, 8 << 20)
-    print("this host: the limit was set, and the sleeper ended by", signal.Signals(os.wait()[1]).name)
-except SyscallError as error:
+    status = os.waitpid(sleeper, 0)[1]
+    print("this host: the limit was set, and the sleeper ended by", signal.Signals(status).name)
+except OSError as error:
     print("this host: refused,", error)
-    os.kill(sleeper, signal.SIGTERM), os.wait()
-print("the new limit and the sleeper together: no")
+    os.kill(sleeper, signal.SIGTERM)
+    os.wait()
+print("the sleeper holds 20 MiB, and may have 8:", memory.get_max(cage) == 8 << 20 and status == 0)
 
 # %% [markdown]
 # What happened: v2 takes the new limit and makes room by killing; v1 answers `EBUSY`. `update` reclaims first and refuses on both.
