@@ -129,10 +129,10 @@ for cgroup, limit in (cgroups.open_cgroup(wide_name), None), (cgroups.open_cgrou
 from contextlib import suppress
 
 for cgroup in cgroups.open_cgroup(wide_name), cgroups.open_cgroup(narrow_name):
-    events, again = memory.events(cgroup), memory.stat(cgroup)["workingset_refault_file"] > 0
-    print(f"{cgroup.name.rpartition('/')[2]:7} held back {events.max > 0}, read pages again {again}, killed {events.oom_kill}")
+    events, pages = memory.events(cgroup), memory.stat(cgroup)["workingset_refault_file"]
+    print(f"{cgroup.name.rpartition('/')[2]:7} held back: {events.max > 0}, much read again: {pages > 8000}, killed: {events.oom_kill}")
     with suppress(MissingFeature):  # a kernel without PSI
-        lab.host(f"peak {memory.peak(cgroup) // MIB} MiB, waited {pressure.read(cgroup, 'memory').some.total_us / 1000:.1f} ms")
+        lab.host(f"{pages} refaults, peak {memory.peak(cgroup) // MIB} MiB, waited {pressure.read(cgroup, 'memory').some.total_us / 1000:.1f} ms")
     cgroup.remove()
 room.remove()
 cage = cgroups.open_cgroup(cage_name)  # for step 3
@@ -190,16 +190,15 @@ mouse = animal("mouse", 24, lambda: None)
 ended = dict((os.wait(), os.wait()))
 print("the elephant was ended by", signal.Signals(ended[elephant]).name)
 print("this host: the mouse was ended by", signal.Signals(ended[mouse]).name if ended[mouse] else "nobody")
-print("the bell has rung:", (kills := bell.kills()) > 0)
-print(f"this host: {kills} killed")
+print("the bell has rung:", bell.kills() > 0)
 for victim in bell.victims():
     print(f"this host: the kernel's log says {victim.comm}, pid {victim.pid}, {time.time() - victim.time:.2f} s ago")
 bell.close()
 
 # %% [markdown]
 # What happened: the mouse got its memory because a sleeper died for it. (A mouse in a hurry, that asks again while the elephant is still
-# dying, may be taken as well.) Size decides, corrected by `/proc/PID/oom_score_adj`: from -1000
-# (never) to 1000 (first). Anybody may volunteer; only `CAP_SYS_RESOURCE` may lower it.
+# dying, may be taken as well.) Size decides, corrected by `/proc/PID/oom_score_adj`: from -1000 (never) to 1000 (first). Anybody may
+# raise it; lowering it needs `CAP_SYS_RESOURCE`.
 #
 # ## 4. A brake before the wall
 #
@@ -226,14 +225,14 @@ with suppress(MissingFeature):
 
 # %% [markdown]
 # What happened: nobody died. Without the brake the last MiB takes a millisecond; with it the process naps at every step, the longer the
-# more it is over. Two more files protect instead of limiting: `memory.low` and v2's `memory.min` say what is not reclaimed here
-# while others have something left to give, or ever.
+# more it is over. Two more files protect instead of limiting: below `memory.low` nothing is reclaimed here while others have something to
+# give, below v2's `memory.min` nothing at all.
 #
 # ## 5. A container at the wall, live
 #
 # Now containers. `hungry(mib)` is a program that takes 1 MiB after the other and then sleeps. `eater` wants 64 MiB and may have 32; its
-# neighbour wants 12. By Docker's rule `--memory 32m` alone allows 32 MiB of swap on top, so we set `memory_swap`, which is the sum of
-# both. `lab.watch` samples two of them ten times a second while the notebook goes on.
+# neighbour wants 12 and may have 48. By Docker's rule `--memory 32m` alone allows 32 MiB of swap on top, so we set `memory_swap`, the sum
+# of both. `lab.watch` samples the two ten times a second while the notebook goes on. (`attic` waits for exercise 3.)
 
 # %% tags=["setup"]
 def hungry(mib):
@@ -246,8 +245,8 @@ def start(name, command, limit, **options):
             old.remove(force=True)
     return lab.engine.containers.run("busybox", command, detach=True, name=name, memory=limit, memory_swap=limit, **options)
 
-attic = start("attic", ["sh", "-c", "head -c 25165824 /dev/zero > /dev/shm/boxes; exec sleep 1000"], "64m")  # for exercise 3
-eater, neighbour = start("eater", hungry(64), "32m"), start("neighbour", hungry(12), "32m")
+attic = start("attic", ["sh", "-c", "head -c 25165824 /dev/zero > /dev/shm/boxes; exec sleep 1000"], "64m")
+eater, neighbour = start("eater", hungry(64), "32m"), start("neighbour", hungry(12), "48m")
 plot = lab.watch(eater, neighbour)
 plot
 
@@ -266,7 +265,7 @@ plot.picture("The eater at its limit")
 # %% [markdown]
 # *Figure: the memory of the eater rises in a straight line up to its dashed limit of 32 MiB, where red marks say "OOM kill" and "eater ended". The neighbour's line rises to 12 MiB and goes on.*
 #
-# What happened: the kill stayed inside of one cgroup. The neighbour, which has the same limit, never noticed. That is what limits are
+# What happened: the kill stayed inside of one cgroup, and the neighbour never noticed. That is what limits are
 # for: without them the whole machine would have run out, and the kernel would have chosen among everybody.
 #
 # ## 6. Move the limit while it runs
@@ -304,8 +303,9 @@ next(box.follow())  # it says "full"
 for mib in (32, 16, 40):
     slider.value = mib
     print(f"asked for {mib}: memory.max is {box.stats().memory_max // MIB} MiB" + (", refused" if slider.said else ""))
+    if slider.said:
+        lab.host(slider.said)
     follow.wait(5)
-lab.host(slider.said or "the last move was accepted")
 print("box:", box.status)
 follow.picture("The limit moves, the container goes on")
 
