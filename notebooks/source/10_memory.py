@@ -55,10 +55,8 @@ from pathlib import Path
 
 room = cgroups.open_cgroup(room_name)
 room.create()
-if cgroups.mode() == "v2":
-    file = Path(room.path, "memory.max")
-else:
-    file = Path(room.directory("memory"), "memory.limit_in_bytes")
+v2 = cgroups.mode() == "v2"
+file = Path(room.path, "memory.max") if v2 else Path(room.directory("memory"), "memory.limit_in_bytes")
 file.write_text(str(48 * MIB))
 lab.host(f"echo {48 * MIB} > {file}")
 print(f"memory.max: {memory.get_max(room) // MIB} MiB, memory.current: {memory.current(room) // MIB} MiB")
@@ -183,7 +181,7 @@ def animal(name, mib, then):
 # %%child --in director
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # all on one core
 bell, (full, filled) = oom.OomWatch(cage), os.pipe()
-elephant = animal("elephant", 80, lambda: os.write(filled, b"x") and signal.alarm(60) or signal.pause())
+elephant = animal("elephant", 80, lambda: (os.write(filled, b"x") and signal.alarm(60)) or signal.pause())
 os.read(full, 1)
 os.nice(19)  # a patient mouse: it lets the dying go first
 mouse = animal("mouse", 24, lambda: None)
@@ -274,6 +272,8 @@ plot.picture("The eater at its limit")
 # dashed line of the plot.
 
 # %%
+from IPython.display import display
+
 box = start("box", hungry(24), "64m")
 
 def set_limit(mib):
@@ -317,7 +317,7 @@ follow.picture("The limit moves, the container goes on")
 # %%
 # %%child --in director
 full, filled = os.pipe()
-sleeper = animal("sleeper", 20, lambda: os.write(filled, b"x") and signal.alarm(60) or signal.pause())
+sleeper = animal("sleeper", 20, lambda: (os.write(filled, b"x") and signal.alarm(60)) or signal.pause())
 os.read(full, 1)
 try:
     memory.set_max(cage, 8 << 20)
@@ -395,7 +395,7 @@ finally:
 # %%
 import subprocess
 
-kills = file.parent.with_name("cage") / ("memory.events" if cgroups.mode() == "v2" else "memory.oom_control")
+kills = file.parent.with_name("cage") / ("memory.events" if v2 else "memory.oom_control")
 found = subprocess.run(["grep", "--word-regexp", "oom_kill", kills], capture_output=True, text=True, check=True).stdout
 lab.host(f"grep oom_kill {kills}: {found.strip()}")
 print("two kills at least:", int(found.split()[1]) >= 2, "- as we read it:", int(found.split()[1]) == memory.events(cage).oom_kill)
@@ -429,6 +429,7 @@ fitted = start("fitted", hungry(28), "36m")
 # `MissingFeature` for it: that must not stop you. The last lesson builds an engine with this function.
 
 # %% tags=["exercise"]
+from contextlib import suppress
 from minidocker.errors import MissingFeature
 from minidocker.linux import cgroups
 from minidocker.linux.cgroups import memory
@@ -442,6 +443,7 @@ def limit_memory(name, limit):
 check(2)  # stuck? hint(2)
 
 # %% tags=["solution"]
+from contextlib import suppress
 from minidocker.errors import MissingFeature
 from minidocker.linux import cgroups
 from minidocker.linux.cgroups import memory
@@ -451,10 +453,8 @@ def limit_memory(name, limit):
     """Let the cgroup *name* use at most *limit* bytes of memory, and no swap."""
     cgroup = cgroups.open_cgroup(name)
     memory.set_max(cgroup, limit)
-    try:
+    with suppress(MissingFeature):  # then there is nothing to limit
         memory.set_swap_max(cgroup, 0)
-    except MissingFeature:
-        pass  # nothing to limit
 
 # %% [markdown]
 # ### 3. Explore: memory without a process

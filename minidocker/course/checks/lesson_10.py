@@ -73,7 +73,7 @@ result = [eat(group, 8), eat(group, 48)]
     hints=[
         "memory.set_max and memory.set_swap_max take the cgroup (cgroups.open_cgroup(name)) and bytes.",
         "v1 limits memory and swap together, so there swap's limit needs memory's first. Mind the order.",
-        "Put try and except MissingFeature around the one about swap only.",
+        "Put `with suppress(MissingFeature):` around the one about swap only.",
     ],
     wrong=[
         (STUB + "    memory.set_max(cgroup, limit << 20)\n", "bytes"),
