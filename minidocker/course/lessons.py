@@ -44,6 +44,7 @@ LESSONS = (
     Lesson("04", "mounts", "Mount namespaces", 40, (TOOLS,)),
     Lesson("05", "rootfs", "A root of its own", 40, (TOOLS,)),
     Lesson("06", "time_cgroup", "Time and cgroup namespaces", 30, (TOOLS, "time namespace")),
+    Lesson("10", "memory", "Memory", 40, (TOOLS, "memory limit", "memory.high", "pressure")),
     Lesson("20", "life", "A container's life", 40, (TOOLS,)),
 )
 

@@ -4,19 +4,22 @@
     namespaces(host=pid, left=pid)               which process is in which namespace
     mount_tree({"host": "self", "left": pid})    the mounts each process sees, with type and propagation
     layers([("busybox", "read-only"), ...])      a stack, top layer first
+    cgroup_shares({"web": web.cgroup, ...})      the cores and the memory that each cgroup may use, from the kernel's own files
 
 The twins hold names and relations, no numbers that change from run to run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from minidocker.course.plots import Diagram, Picture
+from minidocker.course.plots import COLOURS, Diagram, Picture
 from minidocker.errors import SyscallError
 from minidocker.linux import mounts, process
 from minidocker.linux import namespaces as kernel_namespaces
+from minidocker.linux.cgroups import cpu, cpuset, memory, open_cgroup
 
 ROW = 0.75  # height of a line in an outline, in diagram units
 
@@ -164,3 +167,87 @@ def layers(stack: Sequence[tuple[str, str]], *, writable: bool = True) -> Pictur
         drawing.text(4.7, y + 0.5, note + ("  (writable)" if own else "  (read-only, shared)"), align="left")
     twin = [f"{name}: {note}" + (" (writable)" if writable and not place else " (read-only)") for place, (name, note) in enumerate(stack)]
     return drawing.picture("\n".join(twin))
+
+
+class Share(NamedTuple):
+    """What one cgroup may use. *limit* and *used* in MiB, *quota* in per cent of one core; None: no limit."""
+
+    cores: list[int]
+    limit: int | None
+    used: float
+    weight: int
+    quota: int | None
+
+
+def share(name: str) -> Share:
+    """Read the cgroup called *name*. SyscallError ENOENT: there is none."""
+    cgroup = open_cgroup(name)
+    limit, (quota, period) = memory.get_max(cgroup), cpu.get_max(cgroup)
+    return Share(
+        cpuset.effective_cpus(cgroup),
+        None if limit is None else limit >> 20,
+        memory.current(cgroup) / (1 << 20),
+        cpu.get_weight(cgroup),
+        None if quota is None else round(100 * quota / period),
+    )
+
+
+def cgroup_shares(names: Mapping[str, str]) -> Picture:
+    """Which cores and how much memory each cgroup may use: a label -> the cgroup's name, as `container.cgroup` has it.
+
+    Cores are joined to those who may run on them; bars of memory have one scale. The twin counts cores, and does not number them:
+    which there are depends on the machine."""
+    shares = {label: share(name) for label, name in names.items()}
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    cores = sorted(os.sched_getaffinity(0) | {core for one in shares.values() for core in one.cores})
+    wide = max(10.6, 4.0 * len(shares))
+    column, cell = wide / len(shares), min(2.0, (wide - 3.3) / len(cores))
+    drawing = Diagram(wide, 5.0)
+    drawing.box(0, 0, wide, 1.5, "", kind="host")
+    drawing.text(0.3, 0.95, "this machine", bold=True, align="left", size=10)
+    drawing.text(0.3, 0.5, f"{len(cores)} cores, {machine / 1024:.1f} GiB", align="left")
+    left = 3.0 + (wide - 3.3 - cell * len(cores)) / 2
+    place = {core: left + number * cell for number, core in enumerate(cores)}
+    for core, x in place.items():
+        drawing.box(x, 0.4, cell, 0.7, f"core {core}" if cell > 0.9 else str(core) if cell > 0.3 else "", kind="plain", size=9)
+    scale = max([1.0, *(one.limit or 0 for one in shares.values()), *(one.used for one in shares.values())])
+    for number, (label, one) in enumerate(shares.items()):
+        x, width = number * column + 0.15, column - 0.3
+        for position, core in enumerate(one.cores, 1):
+            end = place[core] + cell * (number + 1) / (len(shares) + 1)
+            drawing.line((x + width * position / (len(one.cores) + 1), 2.46), (end, 1.04), kind="container")
+        drawing.box(x, 2.4, width, 2.5, label, kind="container")
+        memory_bar(drawing, (x + 0.2, 3.2), width - 0.4, one, scale)
+        drawing.text(x + 0.2, 2.8, cpu_words(one), align="left")
+    twin = [f"{label}: {core_words(one, len(cores))}, {memory_words(one)}, {cpu_words(one)}" for label, one in shares.items()]
+    return drawing.picture("\n".join(twin), live=True)
+
+
+def memory_bar(drawing: Diagram, corner: tuple[float, float], width: float, one: Share, scale: float) -> None:
+    """A bar as long as the limit, filled as far as memory is used, with the numbers above. Without a limit it has no end."""
+    from matplotlib.patches import Rectangle
+
+    (x, y), high = corner, 0.4
+    whole = width * (one.limit / scale if one.limit is not None else 1)
+    drawing.axes.add_patch(Rectangle((x, y), min(whole, width * one.used / scale), high, color=COLOURS["container"], linewidth=0))
+    for level in (y, y + high):
+        drawing.line((x, level), (x + whole, level))
+    drawing.line((x, y), (x, y + high))
+    if one.limit is not None:
+        drawing.line((x + whole, y), (x + whole, y + high), kind="stop")
+    words = f"{one.used:.0f} MiB used, no limit" if one.limit is None else f"{one.used:.0f} of {one.limit} MiB used"
+    drawing.text(x, y + high + 0.3, f"memory: {words}", align="left")
+
+
+def core_words(one: Share, machine: int) -> str:
+    if len(one.cores) >= machine:
+        return "every core"
+    return f"{len(one.cores)} core{'s' if len(one.cores) > 1 else ''}"
+
+
+def memory_words(one: Share) -> str:
+    return f"at most {one.limit} MiB" if one.limit is not None else "memory without a limit"
+
+
+def cpu_words(one: Share) -> str:
+    return f"weight {one.weight}" + ("" if one.quota is None else f", at most {one.quota} % of a core")

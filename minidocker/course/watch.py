@@ -108,7 +108,8 @@ class Watch:
         self._news = threading.Condition()
         self._over = False
         self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
-        self._pidfds = {os.pidfd_open(container.pid): container.name for container in containers}
+        self._pidfds = {os.pidfd_open(container.pid): container for container in containers}
+        self._killed: set[str] = set()  # of whom a kill has been noted
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._began = time.monotonic()
         self._thread.start()
@@ -150,7 +151,9 @@ class Watch:
             points = [(when, value) for when, value in self.samples[line.label] if value is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), color=style.colour, linestyle="--" if style.dashed else "-", linewidth=1.8)
-                axes.annotate(line.label, points[-1], xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
+                # A limit is labelled where it begins: at its end stands what has just reached it.
+                at, offset, align = (points[0], (4, 3), "bottom") if style.dashed else (points[-1], (5, 0), "center")
+                axes.annotate(line.label, at, xytext=offset, textcoords="offset points", va=align, fontsize=9)
         last = max((points[-1][0] for points in self.samples.values() if points), default=1.0)
         for number, (when, text) in enumerate(self.marks):
             axes.axvline(when, color=svg.MARK, linestyle=":", linewidth=1.4)
@@ -168,7 +171,7 @@ class Watch:
             stack.callback(self._end)
             bells = dict(self._bells(stack))
             poller = select.poll()
-            for fd in (self._stopping, *self._pidfds, *bells):
+            for fd in (self._stopping, *bells, *self._pidfds):  # poll answers in this order: first the kill, then the end
                 poller.register(fd, select.POLLIN)
             running, painted, ticks = dict(self._pidfds), 0.0, 0
             while running:
@@ -183,19 +186,29 @@ class Watch:
                         return
                     for fd in fds:
                         if fd in bells:
-                            for _ in range(max(bells[fd].kills(), len(bells[fd].victims()))):
+                            name, bell = bells[fd]
+                            for _ in range(max(bell.kills(), len(bell.victims()))):
                                 self._note("OOM kill")
+                                self._killed.add(name)
                         elif fd in running:
                             poller.unregister(fd)
-                            name = running.pop(fd)
-                            self._note(f"{name} ended" if len(self.names) > 1 else "ended")
+                            self._ended(running.pop(fd))
 
-    def _bells(self, stack: contextlib.ExitStack) -> Iterator[tuple[int, oom.OomWatch]]:
+    def _ended(self, container: Container) -> None:
+        """The kernel rings a v2 cgroup's bell up to 10 ms late, when the container may be gone: then its own end tells of the kill."""
+        if container.name not in self._killed:
+            with contextlib.suppress(MinidockerError, TimeoutError):  # removed meanwhile
+                container.wait(5)
+                if container.oom_killed:
+                    self._note("OOM kill")
+        self._note(f"{container.name} ended" if len(self.names) > 1 else "ended")
+
+    def _bells(self, stack: contextlib.ExitStack) -> Iterator[tuple[int, tuple[str, oom.OomWatch]]]:
         """Who tells of OOM kills in the containers' cgroups."""
-        for cgroup in {line.container: line.cgroup for line in self.lines}.values():
+        for name, cgroup in {line.container: line.cgroup for line in self.lines}.items():
             with contextlib.suppress(MinidockerError, OSError):  # no memory controller, or just ended: then there is nothing to hear
                 bell = stack.enter_context(oom.OomWatch(cgroup))
-                yield bell.fileno(), bell
+                yield bell.fileno(), (name, bell)
 
     def _note(self, text: str) -> None:
         self.marks.append((time.monotonic() - self._began, text))

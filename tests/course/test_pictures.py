@@ -13,6 +13,8 @@ from minidocker.course import views
 from minidocker.course.child import Child
 from minidocker.course.plots import COLOURS, Diagram, Picture, figure
 from minidocker.errors import SyscallError
+from minidocker.linux import cgroups
+from minidocker.linux.cgroups import cpu, cpuset, memory
 
 
 def size(png: bytes) -> tuple[int, int]:
@@ -89,6 +91,41 @@ def test_relations_of_mounts_are_lettered_in_the_order_of_their_appearance():
 def test_layers_are_a_stack_with_the_writable_one_on_top():
     twin = repr(views.layers([("container", "changes"), ("busybox", "1 file")]))
     assert twin == "container: changes (writable)\nbusybox: 1 file (read-only)"
+
+
+@pytest.fixture
+def two_cgroups() -> Iterator[tuple[cgroups.Cgroup, cgroups.Cgroup]]:
+    pair = cgroups.open_cgroup(f"mdt{os.getpid()}/left"), cgroups.open_cgroup(f"mdt{os.getpid()}/right")
+    for one in pair:
+        one.create()
+    yield pair
+    for one in (*pair, cgroups.open_cgroup(f"mdt{os.getpid()}")):
+        one.remove()
+
+
+def test_shares_are_read_from_the_kernels_files(two_cgroups):
+    left, right = two_cgroups
+    memory.set_max(left, 64 << 20)
+    cpu.set_max(left, 50_000)
+    cpu.set_weight(left, 300)
+    picture = views.cgroup_shares({"shop": left.name, "mail": right.name})
+    assert repr(picture) == (
+        "shop: every core, at most 64 MiB, weight 300, at most 50 % of a core\nmail: every core, memory without a limit, weight 100"
+    )
+    assert size(picture.png())
+
+
+def test_shares_name_cores_by_their_number_only_in_the_drawing(two_cgroups):
+    left, right = two_cgroups
+    everyone = cpuset.effective_cpus(left)
+    cpuset.set_cpus(left, everyone[-1:])
+    assert views.share(left.name).cores == everyone[-1:]
+    assert repr(views.cgroup_shares({"a": left.name, "b": right.name})).startswith("a: every core" if len(everyone) == 1 else "a: 1 core,")
+
+
+def test_the_shares_of_a_cgroup_that_is_not_there_are_an_error():
+    with pytest.raises(SyscallError):
+        views.cgroup_shares({"nobody": "mdt-nobody/here"})
 
 
 def test_a_picture_offers_png_and_twin():
