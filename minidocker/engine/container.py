@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
 
 from minidocker.engine import bundle, trace
 from minidocker.engine.attachment import Attachment
-from minidocker.engine.container_view import ContainerView
+from minidocker.engine.container_exec import ContainerExec
+from minidocker.engine.container_resources import ContainerResources
 from minidocker.engine.options import check_name, parse_signal
 from minidocker.engine.record import ContainerRecord
 from minidocker.errors import Conflict, ContainerNotFound, WrongStatus
 from minidocker.runtime import lock
-from minidocker.runtime.container import Exec, Handle
+from minidocker.runtime.container import Handle
 
 if TYPE_CHECKING:
     from minidocker.engine.engine import Engine
 
 
-class ExecResult(NamedTuple):
-    exit_code: int
-    output: bytes
-    stderr: bytes
-
-
-class Container(ContainerView):
+class Container(ContainerExec, ContainerResources):
     """A container of *engine*. Cheap to make; every question is answered from the present."""
 
     def __init__(self, engine: Engine, record: ContainerRecord) -> None:
@@ -45,7 +40,14 @@ class Container(ContainerView):
         self._listener = trace.Listener()
         try:
             return self.engine.runtime.create(
-                self.id, str(self.home), stdin=stdin, trace=self._listener.fd, start=start, owned=not start, removes=removes
+                self.id,
+                str(self.home),
+                stdin=stdin,
+                trace=self._listener.fd,
+                start=start,
+                owned=not start,
+                removes=removes,
+                events=self.event_attributes,
             )
         except BaseException:
             self._listener.close()
@@ -65,7 +67,7 @@ class Container(ContainerView):
         return state
 
     def start(self) -> None:
-        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command (ENOENT, EACCES)."""
+        """Run it. Running already is fine. SyscallError: a step failed, perhaps the command (ENOENT, EACCES). WrongStatus: it is paused."""
         if self._created is not None:  # `attach` has done the runtime's create, and keeps the handle
             handle, self._created = self._created, None
             try:
@@ -73,15 +75,13 @@ class Container(ContainerView):
             finally:
                 self._listener.close()
             return
-        try:
-            held = lock.take(f"{self.home}/config.json", wait=True)  # of two at once the second finds it running
-        except FileNotFoundError:
-            raise ContainerNotFound(f"No such container: {self.name}") from None
-        try:
-            if self.status not in ("running", "paused"):
+        with self.locked():  # of two at once the second finds it running
+            status = self.status
+            if status == "paused":
+                words = "cannot start a paused container, try unpause instead"
+                raise WrongStatus(words, status=status, needed="running", hint=f"minidocker unpause {self.name}")
+            if status != "running":
                 self._start().close()
-        finally:
-            os.close(held)
 
     def _start(self, *, removes: bool = False) -> Handle:
         handle = self._runtime_create(stdin="open" if self.record.stdin_open else "", start=True, removes=removes)
@@ -91,7 +91,9 @@ class Container(ContainerView):
     def start_attached(self) -> Attachment:
         """Run it with us attached to its output from the first byte on, in one step: for who has no input for it."""
         position = self._log_size()
-        return Attachment(self, self._start(removes=self.record.auto_remove), position, stdin=False)
+        with self.locked():
+            handle = self._start(removes=self.record.auto_remove)
+        return Attachment(self, handle, position, stdin=False)
 
     def _log_size(self) -> int:
         return os.stat(self.log_path).st_size if self.log_path.exists() else 0
@@ -108,12 +110,19 @@ class Container(ContainerView):
                 handle.will_remove()  # who is there at the end removes it; if we are not, the monitor sees to it
         else:
             mode = "" if not self.record.stdin_open else "once" if stdin else "open"
-            handle = self._created = self._runtime_create(stdin=mode, removes=self.record.auto_remove)
+            with self.locked():
+                handle = self._created = self._runtime_create(stdin=mode, removes=self.record.auto_remove)
         return Attachment(self, handle, position, stdin=stdin and self.record.stdin_open)
 
     def kill(self, signal: str | int = "KILL") -> None:
-        """Send a signal to its first process. WrongStatus: it does not run."""
-        self.engine.runtime.kill(self.id, str(self.home), parse_signal(signal))
+        """Send a signal to its first process. WrongStatus: it does not run.
+
+        A paused one hears it when it goes on; for SIGKILL and its stop signal that is now, as in Docker."""
+        number = parse_signal(signal)
+        self.engine.runtime.kill(self.id, str(self.home), number)
+        if number in (SIGKILL, self.record.stop_signal):
+            self.thaw()
+        self.tell("kill", signal=str(number))
 
     def stop(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
         """Ask it to end (its stop signal), and kill it after *timeout* seconds (its own by default; -1: never). Not running is fine."""
@@ -133,11 +142,13 @@ class Container(ContainerView):
             return  # it ended between two questions
         finally:
             handle.close()
+        self.tell("stop")
 
     def restart(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
         """Stop it, and start it again."""
         self.stop(timeout, signal=signal)
         self.start()
+        self.tell("restart")
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code, as soon as it has ended; 0 for one that was never started, as Docker. TimeoutError after *timeout* seconds."""
@@ -181,6 +192,7 @@ class Container(ContainerView):
             trace.step(f"the container no longer exists: {self.name}")
             self.engine.runtime.sweep(self.id, self.cgroup)
             self.engine.remove_home(self.id)
+            self.tell("destroy")
         finally:
             if held >= 0:
                 os.close(held)
@@ -203,92 +215,10 @@ class Container(ContainerView):
 
     def rename(self, new_name: str) -> None:
         """Give it another name. NameInUse; SpecError: not a name."""
+        old_name = self.name
         self.record = self.engine.store.rename(self.record, check_name(new_name))
-
-    # -- more processes in it ------------------------------------------------------------------------------------------
-
-    def exec_start(
-        self,
-        command: list[str],
-        *,
-        stdin: int = -1,
-        stdout: int = -1,
-        stderr: int = -1,
-        tty: bool = False,
-        user: str | None = None,
-        workdir: str | None = None,
-        env: list[str] | None = None,
-        privileged: bool = False,
-        detach: bool = False,
-    ) -> Exec:
-        """Start one more process in it, on the caller's descriptors (-1: /dev/null), or on a terminal of its own (`Exec.fd`).
-
-        With *detach* a terminal's master is closed at once. WrongStatus: it does not run. SyscallError ENOENT, EACCES: the command.
-        """
-        state = self.state
-        if state["status"] != "running":
-            hint = f"minidocker start {self.name}"
-            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running", hint=hint)
-        process_spec = bundle.process_spec(
-            self.record, command, user=user, workdir=workdir, env=env, tty=tty and not detach, privileged=privileged
-        )
-        listener = trace.Listener()
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            stdio = (stdin if stdin >= 0 else null, stdout if stdout >= 0 else null, stderr if stderr >= 0 else null)
-            passed = None if process_spec["terminal"] else stdio
-            return self.engine.runtime.exec(state, self.cgroup, process_spec, passed, trace=listener.fd)
-        finally:
-            os.close(null)
-            listener.close()
-
-    def exec_run(
-        self,
-        command: list[str],
-        *,
-        user: str | None = None,
-        workdir: str | None = None,
-        env: list[str] | None = None,
-        stdin: bytes = b"",
-        privileged: bool = False,
-    ) -> ExecResult:
-        """Run one more process in it to its end. Errors as in `exec_start`."""
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-        (in_read, in_write), (out_read, out_write), (err_read, err_write) = pipes
-        try:
-            running = self.exec_start(
-                command, stdin=in_read, stdout=out_write, stderr=err_write, user=user, workdir=workdir, env=env, privileged=privileged
-            )
-        except BaseException:
-            for fd in (in_write, out_read, err_read):
-                os.close(fd)
-            raise
-        finally:
-            for fd in (in_read, out_write, err_write):
-                os.close(fd)
-        results: dict[int, bytes] = {}
-        readers = [threading.Thread(target=lambda fd=fd: results.update({fd: read_all(fd)})) for fd in (out_read, err_read)]
-        for reader in readers:
-            reader.start()
-        feed(in_write, stdin)
-        for reader in readers:
-            reader.join()
-        return ExecResult(running.wait(), results[out_read], results[err_read])
-
-
-def read_all(fd: int) -> bytes:
-    with open(fd, "rb") as file:
-        return file.read()
-
-
-def feed(fd: int, data: bytes) -> None:
-    """Write all of *data* and close; a reader that does not want it is fine."""
-    try:
-        with open(fd, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-    except BrokenPipeError:
-        return
-
-
+        with contextlib.suppress(WrongStatus):
+            handle = self.engine.runtime.connect(self.id)
+            handle.will_be_called(self.event_attributes)
+            handle.close()
+        self.tell("rename", oldName=f"/{old_name}")

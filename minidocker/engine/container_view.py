@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from minidocker.engine import bundle
 from minidocker.engine.output import Selection, follow, past
 from minidocker.engine.record import ContainerRecord
-from minidocker.errors import ContainerNotFound, WrongStatus
-from minidocker.linux import cgroups, process
-from minidocker.runtime import lock, log, state
+from minidocker.errors import ContainerNotFound, MissingFeature, SyscallError, WrongStatus
+from minidocker.linux import cgroups
+from minidocker.runtime import events, lock, log, state
 from minidocker.runtime.container import KILLED
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class ContainerView:
             if started and self._end().get("startedAt") != started:
                 end = {"exitCode": KILLED, "startedAt": started, "finishedAt": log.timestamp(time.time_ns())}
                 state.write_json(f"{self.home}/exit.json", {**end, "error": "the container's monitor was killed"})
+                self.tell("die", exitCode=str(KILLED))
         finally:
             os.close(held)
 
@@ -119,7 +121,16 @@ class ContainerView:
         status = str(self.state["status"])
         if status in ("stopped", "creating"):  # creating: its monitor is just beginning, or just ending
             return "exited" if self._end() else "created"
-        return status
+        return "paused" if status == "running" and self.is_paused() else status
+
+    def is_paused(self) -> bool:
+        """Is its cgroup frozen? The kernel knows; no file of ours says it."""
+        from minidocker.linux.cgroups import freezer
+
+        try:
+            return freezer.is_frozen(cgroups.open_cgroup(self.cgroup))
+        except (SyscallError, MissingFeature):  # the cgroup is gone: it has ended this moment
+            return False
 
     @property
     def pid(self) -> int:
@@ -136,6 +147,18 @@ class ContainerView:
     def error(self) -> str:
         """Why it ended, if that was not its own doing."""
         return str(self._end().get("error", ""))
+
+    @property
+    def oom_killed(self) -> bool:
+        """Has the kernel killed a process of it, in its last run, because there was no memory?"""
+        if self.state["status"] != "running":
+            return bool(self._end().get("oomKilled"))
+        from minidocker.linux.cgroups import memory
+
+        try:
+            return bool(memory.events(cgroups.open_cgroup(self.cgroup)).oom_kill)
+        except (SyscallError, MissingFeature):
+            return False
 
     @property
     def started_at(self) -> str:
@@ -191,8 +214,29 @@ class ContainerView:
         finally:
             handle.close()
 
-    def top(self) -> list[process.Stat]:
-        """Its processes, with their pids on the host. WrongStatus: it does not run."""
-        if self.pid == 0:
-            raise WrongStatus(f"container {self.name} is not running", status=self.status, needed="running")
-        return [process.stat(pid) for pid in cgroups.open_cgroup(self.cgroup).pids()]
+    # -- what happened to it -----------------------------------------------------------------------------------------------
+
+    @property
+    def event_attributes(self) -> dict[str, str]:
+        """What every event of it says of it."""
+        return {**self.labels, "image": self.image, "name": self.name}
+
+    def tell(self, action: str, **more: str) -> None:
+        """Write an event."""
+        events.write(str(self.engine.paths.run), action, self.id, {**self.event_attributes, **more})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold its config.json: who starts it, and who changes it, do so one after the other. ContainerNotFound: it is gone."""
+        while True:
+            try:
+                held = lock.take(f"{self.home}/config.json", wait=True)
+            except FileNotFoundError:
+                raise ContainerNotFound(f"No such container: {self.name}") from None
+            if os.fstat(held).st_nlink:
+                break
+            os.close(held)  # replaced while we waited
+        try:
+            yield
+        finally:
+            os.close(held)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from minidocker.engine import bundle, trace
+from minidocker.engine import bundle, resources, trace
 from minidocker.engine.container import Container
 from minidocker.engine.options import make_record
 from minidocker.engine.record import ContainerOptions
@@ -36,9 +36,11 @@ class Containers:
         """Make a container that `start` can run. Options (all by keyword, as docker's flags; sizes "64m" or bytes):
 
         name hostname env volumes mounts tmpfs read_only workdir user entrypoint init tty stdin_open stop_signal stop_timeout
-        network pid ipc uts labels remove cap_add cap_drop privileged memory pids_limit cpus.
-        ImageNotFound; NameInUse; SpecError for an option that cannot be; TypeError for one that does not exist. After an error
-        nothing is left. See options.py and `docker create`.
+        network pid ipc uts labels remove cap_add cap_drop privileged ulimits, and what limits it: memory memory_reservation memory_swap
+        cpus cpu_shares cpu_quota cpu_period cpuset_cpus cpuset_mems pids_limit blkio_weight device_read_bps device_write_bps
+        device_read_iops device_write_iops cgroup_conf.
+        ImageNotFound; NameInUse; SpecError for an option that cannot be; TypeError for one that does not exist; MissingFeature for a
+        limit that this host does not have. After an error nothing is left. See options.py, resources.py and `docker create`.
         """
         engine = self.engine
         found = engine.images.get(image)
@@ -47,6 +49,7 @@ class Containers:
         for mode in (record.pid_mode, record.ipc_mode):
             if mode.startswith("container:"):
                 self.get(mode.removeprefix("container:"))
+        bundle.check_files(resources.unified(record), engine.paths)
         bundle.check_sources(record)
         home = engine.paths.containers / record.id
         held = make_home(home)
@@ -62,7 +65,9 @@ class Containers:
             raise
         finally:
             os.close(held)
-        return Container(engine, record)
+        container = Container(engine, record)
+        container.tell("create")
+        return container
 
     def run(
         self,
@@ -162,5 +167,3 @@ def matches(container: Container, filters: dict[str, list[str]]) -> bool:
 def has_label(container: Container, wanted: str) -> bool:
     key, equals, value = wanted.partition("=")
     return key in container.labels and (not equals or container.labels[key] == value)
-
-

@@ -14,6 +14,7 @@ import datetime
 import signal
 from typing import Any
 
+from minidocker.engine.docker_json_limits import limits, ulimits
 from minidocker.engine.images import Image
 from minidocker.engine.phrases import NEVER, State, command_text, seconds, status_text
 from minidocker.engine.record import ContainerRecord, MountPoint
@@ -82,7 +83,7 @@ def _state(state: State) -> JSON:
         "Running": state.status in ("running", "paused"),
         "Paused": state.status == "paused",
         "Restarting": False,
-        "OOMKilled": False,
+        "OOMKilled": state.oom_killed,
         "Dead": state.status == "dead",
         "Pid": state.pid if state.status in ("running", "paused") else 0,
         "ExitCode": state.exit_code or 0,
@@ -152,31 +153,13 @@ def _host_config(record: ContainerRecord, paths: Paths) -> JSON:
         "ShmSize": 64 << 20,
         "Runtime": "minidocker",
         "Isolation": "",
-        **_limits(record),
+        **limits(record),
         "CgroupParent": paths.name,
         "Devices": [],
         "Init": record.init,
-        "Ulimits": [],
+        "Ulimits": ulimits(record),
         "MaskedPaths": None if record.privileged else spec.MASKED_PATHS,
         "ReadonlyPaths": None if record.privileged else spec.READONLY_PATHS,
-    }
-
-
-def _limits(record: ContainerRecord) -> JSON:
-    return {
-        "CpuShares": 0,
-        "Memory": record.memory,
-        "NanoCpus": round(record.cpus * 1e9),
-        "BlkioWeight": 0,
-        "CpuPeriod": 0,
-        "CpuQuota": 0,
-        "CpusetCpus": "",
-        "CpusetMems": "",
-        "MemoryReservation": 0,
-        "MemorySwap": 0,
-        "MemorySwappiness": None,
-        "OomKillDisable": False,
-        "PidsLimit": record.pids_limit or None,
     }
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidocker.engine import bundle
 from minidocker.engine.container import Container
@@ -26,6 +26,9 @@ from minidocker.linux import cgroups
 from minidocker.paths import DEFAULT_NAME, Paths
 from minidocker.runtime import hire, lock
 from minidocker.runtime.container import Runtime
+
+if TYPE_CHECKING:
+    from minidocker.engine.events import Events
 
 
 class Engine:
@@ -61,6 +64,16 @@ class Engine:
         cgroups.open_cgroup(self.paths.name).remove()
         shutil.rmtree(self.paths.run, ignore_errors=True)
 
+    def events(
+        self, *, since: float | None = None, until: float | None = None, filters: dict[str, list[str]] | None = None, follow: bool = True
+    ) -> Events:
+        """What happens to the containers: an iterator of events, from now on or from *since*, until *until*. See events.py.
+
+        *filters*: container, event, image, label, type. Without *follow* only what has happened so far."""
+        from minidocker.engine.events import Events
+
+        return Events(str(self.paths.run), since=since, until=until, filters=filters, follow=follow)
+
     def remove_image(self, name: str, *, force: bool = False) -> Removal:
         """Untag an image, and remove it with its last tag. InUse: a container needs it, and not *force*."""
         users: dict[str, list[str]] = {}
@@ -92,6 +105,7 @@ class Engine:
             status = container.status
             if status == "dead":
                 self.store.remove(record.id)
+                container.tell("destroy")
                 gone.append(record.id)
             elif status == "exited" and record.auto_remove:
                 container.remove()

@@ -1,6 +1,7 @@
 """From what the user asked for, and what the image says, to a container's record. Checked whole before anything is made.
 
-Interface: make_record(image, ...) -> ContainerRecord; parse_volume, parse_mount, parse_tmpfs, parse_size, parse_signal, check_name.
+Interface: make_record(image, ...) -> ContainerRecord; parse_volume, parse_mount, parse_tmpfs, parse_signal, check_name.
+What limits it: resources.py.
 The grammar of each option is Docker's; every refusal says what would be right.
 """
 
@@ -11,9 +12,11 @@ import re
 import signal
 import time
 
+from minidocker.engine import resources
 from minidocker.engine.images import Image
 from minidocker.engine.names import made_up_name
 from minidocker.engine.record import ContainerOptions, ContainerRecord, MountPoint
+from minidocker.engine.resources import parse_size
 from minidocker.errors import SpecError
 from minidocker.linux import capabilities
 from minidocker.oci.spec import DEFAULT_PATH
@@ -21,10 +24,7 @@ from minidocker.runtime.log import timestamp
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-MINIMUM_MEMORY = 6 << 20  # Docker's: below it not even a shell starts
 
 
 def make_record(image: Image, reference: str, command: list[str] | str | None, options: ContainerOptions) -> ContainerRecord:
@@ -65,10 +65,11 @@ def make_record(image: Image, reference: str, command: list[str] | str | None, o
         cap_drop=dropped,
         privileged=options.get("privileged", False),
         capabilities=allowed_capabilities(added, dropped, privileged=options.get("privileged", False)),
-        memory=check_memory(options.get("memory", 0)),
-        pids_limit=max(0, options.get("pids_limit", 0)),
-        cpus=check_cpus(options.get("cpus", 0.0)),
+        ulimits=dict(resources.parse_ulimit(text) for text in options.get("ulimits", [])),
+        **resources.parse(options),
     )
+    resources.check(record)
+    resources.check_ulimits(record.ulimits)
     record.hostname = default_hostname(record, options.get("hostname", ""))
     record.env = make_environment(record, list(config.env or []), options.get("env", []))
     return record
@@ -125,20 +126,6 @@ def check_timeout(seconds: int) -> int:
     return seconds
 
 
-def check_memory(size: str | int) -> int:
-    value = parse_size(size)
-    if value and value < MINIMUM_MEMORY:
-        raise SpecError("Minimum memory limit allowed is 6MB", hint="give at least 6m")
-    return value
-
-
-def check_cpus(cpus: float) -> float:
-    available = os.cpu_count() or 1
-    if cpus < 0 or cpus > available or 0 < cpus < 0.01:
-        raise SpecError(f"Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available")
-    return cpus
-
-
 def default_hostname(record: ContainerRecord, wanted: str) -> str:
     """The given host name; else the short id, or the host's own name when the container shares its network or UTS namespace."""
     if not wanted:
@@ -192,18 +179,6 @@ def parse_signal(text: str | int) -> int:
     if number not in signal.valid_signals():
         raise SpecError(f"Invalid signal: {text}", hint="a name such as TERM or a number; see signal(7)")
     return number
-
-
-def parse_size(size: str | int) -> int:
-    """Bytes, from 67108864, "64m", "1.5g", "512KiB". SpecError: not a size."""
-    if isinstance(size, int):
-        if size < 0:
-            raise SpecError(f"invalid size: {size}")
-        return size
-    found = _SIZE.fullmatch(size.strip())
-    if not found:
-        raise SpecError(f"invalid size: {size[:40]!r}", hint="a number with a unit, such as 64m or 1.5g")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
 def parse_all_mounts(options: ContainerOptions) -> list[MountPoint]:

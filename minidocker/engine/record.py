@@ -10,7 +10,29 @@ from typing import TypedDict
 import msgspec
 
 
-class ContainerOptions(TypedDict, total=False):
+class ResourceOptions(TypedDict, total=False):
+    """What a container may use: the options of `Container.update`, and of `create` too. See resources.py for what each accepts."""
+
+    memory: str | int
+    memory_reservation: str | int
+    memory_swap: str | int
+    oom_kill_disable: bool
+    cpus: float
+    cpu_shares: int
+    cpu_quota: int
+    cpu_period: int
+    cpuset_cpus: str
+    cpuset_mems: str
+    pids_limit: int
+    blkio_weight: int
+    device_read_bps: list[str]
+    device_write_bps: list[str]
+    device_read_iops: list[str]
+    device_write_iops: list[str]
+    cgroup_conf: list[str]
+
+
+class ContainerOptions(ResourceOptions, total=False):
     """The options of `containers.create` and `run`, named as docker's flags; see options.py for what each accepts."""
 
     name: str
@@ -37,9 +59,7 @@ class ContainerOptions(TypedDict, total=False):
     cap_add: list[str]
     cap_drop: list[str]
     privileged: bool
-    memory: str | int
-    pids_limit: int
-    cpus: float
+    ulimits: list[str]
 
 
 class MountPoint(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -56,8 +76,29 @@ class MountPoint(msgspec.Struct, kw_only=True, omit_defaults=True):
         return "ro" in self.options
 
 
-class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A container as it was asked for. *entrypoint* and *command* together are what runs; sizes in bytes, times in seconds."""
+class Resources(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a container may use; 0 and "" for no limit. Sizes in bytes, rates by device path, *memory_swap* with -1 for all there is."""
+
+    memory: int = 0
+    memory_reservation: int = 0
+    memory_swap: int = 0
+    cpus: float = 0.0
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    blkio_weight: int = 0
+    device_read_bps: dict[str, int] = {}
+    device_write_bps: dict[str, int] = {}
+    device_read_iops: dict[str, int] = {}
+    device_write_iops: dict[str, int] = {}
+    cgroup_conf: dict[str, str] = {}
+
+
+class ContainerRecord(Resources, kw_only=True, omit_defaults=True):
+    """A container as it was asked for, and what it may use. *entrypoint* and *command* together are what runs; times in seconds."""
 
     id: str
     name: str
@@ -87,9 +128,7 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     cap_drop: list[str] = []
     capabilities: list[str] = []
     privileged: bool = False
-    memory: int = 0
-    pids_limit: int = 0
-    cpus: float = 0.0
+    ulimits: dict[str, tuple[int, int]] = {}
 
     @property
     def args(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The engine's database: which containers there are, under which names.
 
-Interface: Store(path): add, rename, remove, find, all.  SQLite keeps what must be unique unique (two engines, a thousand starts);
+Interface: Store(path): add, rename, update, remove, find, all.  SQLite keeps what must be unique unique (two engines, a thousand starts);
 a row is the moment from which a container exists, and its removal the moment from which it does not.
 """
 
@@ -83,6 +83,12 @@ class Store:
         if not changed:
             raise ContainerNotFound(f"No such container: {record.name}")
         return renamed
+
+    def update(self, record: ContainerRecord) -> None:
+        """Replace the record of a container, whose name stays. ContainerNotFound: it was removed."""
+        change = "UPDATE containers SET record = ? WHERE id = ? AND name = ? RETURNING id, name, record"
+        if not self._execute(change, (msgspec.json.encode(record), record.id, record.name)):
+            raise ContainerNotFound(f"No such container: {record.name}")
 
     def has(self, container_id: str) -> bool:
         return bool(self._execute("SELECT id, name, record FROM containers WHERE id = ?", (container_id,)))

@@ -1,7 +1,7 @@
 """System calls that Python's os module does not offer: thin wrappers, one per call, over libc.
 
-Interface: mount umount2 pivot_root unshare setns clone3 sethostname prctl capset capget pidfd_send_signal
-signal_errno, and the constants they take, spelled as in the kernel's headers. Each wrapper returns what the call
+Interface: mount umount2 pivot_root unshare setns clone3 sethostname prctl capset capget pidfd_open
+inotify_init1 inotify_add_watch, and the constants they take, spelled as in the kernel's headers. Each wrapper returns what the call
 returns and raises SyscallError otherwise; errno is never lost.
 `traced(tracer)` hears about each call that changes something, with the shell command that would do the same.
 Man pages: section 2 of each name. Notebook: 04_mounts.
@@ -39,6 +39,9 @@ CLONE_INTO_CGROUP = 0x200000000
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 15, 23, 24
 PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 8, 36, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE = 4, 2
+
+# <sys/inotify.h>
+IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE_SELF = 0x2, 0x80, 0x100, 0x400
 
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -264,3 +267,13 @@ def pidfd_open(pid: int) -> int:
         return os.pidfd_open(pid)
     except OSError as error:
         raise SyscallError("pidfd_open", error.errno or 0, str(pid)) from error
+
+
+def inotify_init1(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
+    """A descriptor that becomes readable when something happens to what is watched. See inotify(7)."""
+    return _checked(_libc.inotify_init1(flags), "inotify_init1")
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Watch a file, or a directory with what is in it, for the events of *mask* (IN_*). See inotify_add_watch(2). ENOENT, ENOSPC."""
+    return _checked(_libc.inotify_add_watch(fd, _path(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)

@@ -61,9 +61,23 @@ def capability_sets(names: list[str]) -> dict[str, list[str]]:
 
 
 def process(
-    args: list[str], *, env: list[str], cwd: str, user: str, terminal: bool, capabilities: list[str], no_new_privileges: bool = False
+    args: list[str],
+    *,
+    env: list[str],
+    cwd: str,
+    user: str,
+    terminal: bool,
+    capabilities: list[str],
+    rlimits: dict[str, tuple[int, int]] | None = None,
+    no_new_privileges: bool = False,
 ) -> dict[str, Any]:
-    """The `process` object. *user* is looked up in the container's own files when it starts ("name", "1000:1000", "" for root)."""
+    """The `process` object. *user* is looked up in the container's own files when it starts ("name", "1000:1000", "" for root).
+
+    *rlimits*: name such as "nofile" -> (soft, hard), -1 for no limit, which the specification writes as the largest number."""
+    limits = [
+        {"type": f"RLIMIT_{name.upper()}", "soft": soft % (1 << 64), "hard": hard % (1 << 64)}
+        for name, (soft, hard) in (rlimits or {}).items()
+    ]
     return {
         "terminal": terminal,
         "user": {"uid": 0, "gid": 0, "username": user or "0:0"},
@@ -71,6 +85,7 @@ def process(
         "env": env,
         "cwd": cwd,
         "capabilities": capability_sets(capabilities),
+        "rlimits": limits,
         "noNewPrivileges": no_new_privileges,
     }
 

@@ -66,6 +66,10 @@ class Handle:
         """Promise to remove the container after its end, so that the monitor need not see to it. WrongStatus: it has ended."""
         self._tell({"removes": True})
 
+    def will_be_called(self, attributes: dict[str, str]) -> None:
+        """Have the monitor write these attributes into its events from now on: the container was renamed. WrongStatus: it has ended."""
+        self._tell({"events": attributes})
+
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, once the container has ended and its cgroup is gone; 137 if its monitor was killed. None: *timeout* is over."""
         if self.exit_code is None and timeout is not None:
@@ -133,14 +137,16 @@ class Runtime:
         start: bool = False,
         owned: bool = False,
         removes: bool = False,
+        events: dict[str, str] | None = None,
     ) -> Handle:
         """The spec's `create`: everything is made and the first process waits for `start`; with *start* it does not wait.
 
         *bundle*: absolute path of a directory with config.json. *stdin*: "", "once" or "open". *trace*: a descriptor
         that gets each step as a JSON line. *owned*: if we close the handle or die before the start, so does the first
-        process. *removes*: as `Handle.will_remove`. SyscallError with the step that failed; WrongStatus: it is running.
+        process. *removes*: as `Handle.will_remove`. *events*: attributes for the monitor's events; None: it writes none.
+        SyscallError with the step that failed; WrongStatus: it is running.
         """
-        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin}
+        message = {"verb": "create", "id": container_id, "bundle": bundle, "run": self.run, "stdin": stdin, "events": events}
         channel, _, _ = self._ask({**message, "start": start, "owned": owned, "removes": removes}, [trace] if trace >= 0 else [])
         return Handle(channel)
 
@@ -233,11 +239,18 @@ class Runtime:
                 continue
 
     def exec(
-        self, state: sync.Message, cgroup: str, process_spec: sync.Message, stdio: tuple[int, int, int] | None, *, trace: int = -1
+        self,
+        state: sync.Message,
+        cgroup: str,
+        process_spec: sync.Message,
+        stdio: tuple[int, int, int] | None,
+        *,
+        trace: int = -1,
+        events: sync.Message | None = None,
     ) -> Exec:
         """Start one more process in the container that *state* describes. *stdio*: its three descriptors, None with a terminal.
 
-        SyscallError ENOENT, EACCES: the command; WrongStatus: the container has ended.
+        *events*: {"command", "attributes"} for its events. SyscallError ENOENT, EACCES: the command; WrongStatus: the container has ended.
         """
         message = {
             "verb": "exec",
@@ -246,6 +259,7 @@ class Runtime:
             "cgroup": cgroup,
             "process": process_spec,
             "traced": trace >= 0,
+            "events": events and {**events, "run": self.run, "id": state["id"]},
         }
         channel, answer, fds = self._ask(message, [*([trace] if trace >= 0 else []), *(stdio or ())])
         return Exec(channel, answer["created"], fds[0] if fds else None)

@@ -16,7 +16,7 @@ import time
 from minidocker.errors import MinidockerError, SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
 from minidocker.linux.cgroups import limits
-from minidocker.runtime import init, lock, log, state, sync
+from minidocker.runtime import events, init, lock, log, state, sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Creation:
         self.feeder: sync.Channel | None = None  # the client whose end means the end of stdin
         self.owner = creator if message["owned"] else None  # the client without which the container need not be started
         self.remover = creator if message["removes"] else None  # the client that will remove the container after its end
+        self.run: str = message["run"]
+        self.event_attributes: dict[str, str] | None = message["events"]
         self.own_pid_namespace = True
         self.started_at = ""
         self.log = log.Writer(f"{self.bundle}/{log.NAME}")
@@ -172,8 +174,14 @@ class Creation:
         os.rename(f"{self.run_path}.json.tmp", f"{self.run_path}.json")
         self.started_at = started_at
         self.init_channel.close()
+        self.tell("start")
         syscalls.trace("execve has succeeded: running")
         return {"started": self.pid}
+
+    def tell(self, action: str, **more: str) -> None:
+        """Write an event, if the engine wants any."""
+        if self.event_attributes is not None:
+            events.write(self.run, action, self.id, {**self.event_attributes, **more})
 
     def write_state(self, status: str, *, visible: bool = True, **more: str) -> None:
         """The runtime-spec's "State", with the start time that makes the pid unmistakable. Not *visible*: under its temporary name."""

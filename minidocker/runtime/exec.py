@@ -1,7 +1,8 @@
 """One more process in a running container: join its namespaces and its cgroup, then execve.
 
 Interface: run(message, fds), called by the spawner in a fresh fork; the process's stdio are the caller's own descriptors.
-  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process"}   fds: [trace,] then stdin stdout stderr if no terminal
+  creator -> spawner   {"verb": "exec", "pid", "start_time", "cgroup", "process", "events"}, [trace,] and
+                       stdin stdout stderr if no terminal
   monitor -> creator   {"created": pid}, [pty master]   or {"error": {...}}   ... {"exited": code}
 Man pages: setns(2), nsenter(1). Notebook: 20_life.
 """
@@ -13,7 +14,7 @@ import os
 
 from minidocker.errors import SyscallError, WrongStatus
 from minidocker.linux import cgroups, namespaces, process, syscalls
-from minidocker.runtime import init, state, sync, tracing
+from minidocker.runtime import events, init, state, sync, tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
             os.waitpid(pid, 0)
             creator.send(answer if process.is_same(message["pid"], message["start_time"]) else ended())
             return
+        tell(message, f"exec_start: {(message['events'] or {}).get('command')}")
         creator.send({"created": pid}, terminal)
         for fd in terminal:
             os.close(fd)  # only the client's copy counts: when it is closed the terminal hangs up
@@ -44,10 +46,17 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int]) -> None:
         creator.send(sync.error_message(error, "exec") if process.is_same(message["pid"], message["start_time"]) else ended())
         return
     _, status = os.waitpid(pid, 0)
+    tell(message, "exec_die", exitCode=str(state.exit_code(status)))
     try:
         creator.send({"exited": state.exit_code(status)})
     except OSError:
         return  # the client has gone; the process ran to its end all the same
+
+
+def tell(message: sync.Message, action: str, **more: str) -> None:
+    """Write an event, if the engine wants any."""
+    if told := message["events"]:
+        events.write(told["run"], action, told["id"], {**told["attributes"], **more})
 
 
 def ended() -> sync.Message:
@@ -80,9 +89,7 @@ def clone_into(message: sync.Message, stdio: list[int]) -> tuple[int, sync.Chann
     return pid, ours
 
 
-def join_and_execute(
-    spec: sync.Message, channel: sync.Channel, opened: dict[str, int], entrances: list[int], stdio: list[int]
-) -> NoReturn:
+def join_and_execute(spec: sync.Message, channel: sync.Channel, opened: dict[str, int], entrances: list[int], stdio: list[int]) -> NoReturn:
     """In the child: enter the rest of the namespaces and become the command. Errors go to the monitor."""
     code = 126
     try:
@@ -101,6 +108,7 @@ def join_and_execute(
             stdio = list(fds)
         for number, fd in enumerate(stdio):
             os.dup2(fd, number)
+        init.set_rlimits(spec.get("rlimits", []))
         os.umask(0o022)
         program = init.prepare_process(spec)
         process.close_all_except([channel.fileno(), *tracing.kept_fds()])

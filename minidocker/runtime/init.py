@@ -148,13 +148,21 @@ def give_stdio(uid: int) -> None:
 def set_rlimits(limits: list[sync.Message]) -> None:
     """See setrlimit(2). SyscallError EPERM: above the hard limit, without CAP_SYS_RESOURCE."""
     for limit in limits:
-        number = getattr(resource, limit["type"], None)
-        if number is None:
-            raise SpecError(f"no such limit: {limit['type']}")
+        soft, hard = ((limit[kind] + (1 << 63)) % (1 << 64) - (1 << 63) for kind in ("soft", "hard"))  # the largest number is -1: no limit
+        number = limit_number(limit["type"])
         try:
-            resource.setrlimit(number, (limit["soft"], limit["hard"]))
+            resource.setrlimit(number, (soft, hard))
         except (ValueError, OSError) as error:
             raise SyscallError("setrlimit", getattr(error, "errno", None) or errno.EPERM, limit["type"]) from error
+        syscalls.trace(f"limit {limit['type']} to {soft}:{hard}", f"prlimit --{limit['type'][7:].lower()}={soft}:{hard}")
+
+
+def limit_number(name: str) -> int:
+    """The number of "RLIMIT_NOFILE". SpecError: there is no such limit."""
+    number = 10 if name == "RLIMIT_LOCKS" else getattr(resource, name, None)  # that one Python does not know
+    if number is None:
+        raise SpecError(f"no such limit: {name}")
+    return int(number)
 
 
 def prepare_process(process: sync.Message, *, make_cwd: bool = False) -> str:

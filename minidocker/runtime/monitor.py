@@ -15,7 +15,9 @@ import select
 import signal
 import time
 
+from minidocker.errors import MissingFeature, SyscallError
 from minidocker.linux import syscalls
+from minidocker.linux.cgroups import memory, oom
 from minidocker.runtime import log, state, sync, tracing
 from minidocker.runtime.creation import Creation
 
@@ -48,6 +50,9 @@ def run(message: sync.Message, creator: sync.Channel, fds: list[int], host_netwo
 class Monitor(Creation):
     """A container from its creation to its end."""
 
+    oom: oom.OomWatch | None = None
+    oom_kills = 0  # that we have told of
+
     # -- serve -------------------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
@@ -55,6 +60,7 @@ class Monitor(Creation):
         poller = self.poller = select.poll()
         for fd in [self.pidfd, self.listener.fileno(), *self.outputs, *(client.fileno() for client in self.clients)]:
             poller.register(fd, select.POLLIN)
+        self.watch_memory()
         while True:
             events = [fd for fd, _ in poller.poll()]
             speaking = [client for client in self.clients if client.fileno() in events]  # now: a closed pipe's number may become a client's
@@ -68,6 +74,8 @@ class Monitor(Creation):
             if self.pidfd in events:
                 self.finish()
                 return
+            if self.oom is not None and self.oom.fileno() in events:
+                self.tell_kills()
 
     def pump(self, fd: int) -> bool:
         """Move what is there from a pipe or the terminal into the log. False: nothing came."""
@@ -103,18 +111,21 @@ class Monitor(Creation):
             client.ring()
 
     def answer(self, client: sync.Channel) -> None:
-        """One message of a client: "start", "attach" (hands over stdin), "stdin_eof", "removes"; its end may end stdin."""
+        """One message of a client: "start", "attach" (hands over stdin), "stdin_eof", "removes", "events"; its end may end stdin."""
         message, _ = client.receive()
         if message is None:
             self.forget(client)
         elif "start" in message:
             self.reply(client, self.start())
+            self.watch_memory()
         elif "attach" in message:
             if self.stdin_mode == "once" and self.feeder is None:
                 self.feeder = client
             self.reply(client, {"attached": True}, [self.stdin] if self.stdin >= 0 else [])
         elif "removes" in message:
             self.remover = client
+        elif "events" in message:
+            self.event_attributes = message["events"]
         elif "stdin_eof" in message and client is self.feeder:
             self.end_stdin()
 
@@ -142,6 +153,27 @@ class Monitor(Creation):
             os.close(self.stdin)
             self.stdin = -1
 
+    # -- when memory runs out ------------------------------------------------------------------------------------------
+
+    def watch_memory(self) -> None:
+        """Hear of each OOM kill from now on. Done when the start has been answered, so that nobody waits for it."""
+        if self.started_at and self.oom is None and self.cgroup is not None:
+            with contextlib.suppress(MissingFeature, SyscallError):  # no memory controller: then nothing is counted either
+                self.oom = oom.OomWatch(self.cgroup)
+                self.poller.register(self.oom, select.POLLIN)
+                self.tell_kills()
+
+    def tell_kills(self) -> None:
+        """An event for each process that the kernel has killed for lack of memory, with the victim as far as the kernel's log names it."""
+        assert self.oom is not None and self.cgroup is not None
+        self.oom.kills()  # on v1 this waits for the kill that was announced
+        victims = self.oom.victims()
+        kills = memory.events(self.cgroup).oom_kill
+        for number in range(kills - self.oom_kills):
+            victim = victims[number] if number < len(victims) else None
+            self.tell("oom", **({"pid": str(victim.pid), "comm": victim.comm} if victim else {}))
+        self.oom_kills = kills
+
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -152,9 +184,14 @@ class Monitor(Creation):
         if not self.own_pid_namespace and self.cgroup is not None:
             self.cgroup.kill()  # what it started lives on, and holds the pipes
         self.drain()
+        if self.oom is not None:
+            self.tell_kills()
+            self.oom.close()
         self.write_end(code)
         syscalls.trace("write the end: exit.json")
         self.tidy()
+        if self.started_at:
+            self.tell("die", exitCode=str(code))
         os.close(self.lock)
         self.welcome()  # who connected in the last moment hears of it too; the socket's name is gone, so nobody comes after
         for client in self.clients:
@@ -190,4 +227,6 @@ class Monitor(Creation):
         """exit.json in the bundle: how it ended. A container that never started has no end."""
         if self.started_at:
             end = {"exitCode": code, "startedAt": self.started_at, "finishedAt": log.timestamp(time.time_ns())}
+            if self.oom_kills:
+                end["oomKilled"] = True
             state.write_json(f"{self.bundle}/exit.json", end)

@@ -2,7 +2,8 @@
 
 Interface: Channel(socket): send(message, fds), receive() -> (message, fds); pair(); error_message(error), raise_error(message).
 
-  creator -> monitor   {"verb": "create", "id", "bundle", "run", "stdin", "start", "owned", "removes"}, [trace]; by the spawner's socket
+  creator -> monitor   {"verb": "create", "id", "bundle", "run", "stdin", "start", "owned", "removes", "events"}, [trace]
+                       by the spawner's socket
   monitor -> creator   {"created": pid}, or {"started": pid} if "start" was true, or {"error": {...}}
   creator -> monitor   {"start": true}                                      (any later client may say it instead)
   init    -> monitor   {"ready": true}, [pty master]     or {"error": {...}}; the end of the channel is a successful execve

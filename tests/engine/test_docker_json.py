@@ -36,6 +36,7 @@ class State(NamedTuple):
     status: str = "created"
     pid: int = 0
     exit_code: int | None = None
+    oom_killed: bool = False
     error: str = ""
     started_at: str = ""
     finished_at: str = ""
