@@ -33,6 +33,9 @@ def attach(door: Door, container: str, detach_keys: str, no_stdin: bool, sig_pro
     keys = DetachKeys(detach_keys)
     with door.engine() as engine:
         found = engine.containers.get(container)
+        if found.status == "paused":
+            hint = f"minidocker unpause {found.name}"
+            raise WrongStatus("You cannot attach to a paused container, unpause it first", status="paused", needed="running", hint=hint)
         if found.status != "running":
             raise WrongStatus("You cannot attach to a stopped container, start it first", status=found.status, needed="running")
         stdin = found.record.stdin_open and not no_stdin

@@ -240,9 +240,9 @@ class Template:
         return "".join(part if isinstance(part, str) else go_text(part(data)) for part in self.parts)
 
 
-def align(lines: Sequence[Sequence[str]]) -> str:
+def align(lines: Sequence[Sequence[str]], *, least: int = 10) -> str:
     """Cells under each other, as Docker aligns them: at least 10 columns, 3 blanks between, nothing after the last."""
-    widths = [max([7] + [len(line[i]) for line in lines if i < len(line) - 1]) + 3 for i in range(max(map(len, lines), default=0))]
+    widths = [max([least - 3] + [len(line[i]) for line in lines if i < len(line) - 1]) + 3 for i in range(max(map(len, lines), default=0))]
     return "".join(  # the last column has a width too, which nobody uses
         "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)) + line[-1] + "\n" for line in lines
     )

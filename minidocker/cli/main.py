@@ -25,6 +25,7 @@ _CONTAINER_VERBS = {
     "inspect": "inspect:inspect_container",
     "kill": "lifecycle:kill",
     "logs": "logs:logs",
+    "pause": "resources:pause",
     "ls": "ps:ps",
     "prune": "lifecycle:prune",
     "rename": "lifecycle:rename",
@@ -32,16 +33,21 @@ _CONTAINER_VERBS = {
     "rm": "lifecycle:rm",
     "run": "create:run",
     "start": "attach:start",
+    "stats": "stats:stats",
     "stop": "lifecycle:stop",
+    "top": "resources:top",
+    "unpause": "resources:unpause",
+    "update": "resources:update",
     "wait": "lifecycle:wait",
 }
 _IMAGE_VERBS = {"import": "images:import_", "inspect": "inspect:inspect_image", "ls": "images:ls", "rm": "images:rmi", "tag": "images:tag"}
-_SYSTEM_VERBS = {"info": "system:info", "prune": "system:prune", "setup": "system:setup"}
+_SYSTEM_VERBS = {"events": "events:events", "info": "system:info", "prune": "system:prune", "setup": "system:setup"}
 _TOP_VERBS = {name: where for name, where in _CONTAINER_VERBS.items() if name not in ("ls", "prune", "inspect")} | {
     "completion": "completion:completion",
     "container": "main:container",
     "demo": "demo:demo",
     "doctor": "system:doctor",
+    "events": "events:events",
     "image": "main:image",
     "images": "images:ls",
     "import": "images:import_",

@@ -6,7 +6,6 @@ Spec: runtime-spec bundle.md. What is where: ARCHITECTURE.md, "State on disk".
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -16,16 +15,14 @@ from typing import Any
 
 import msgspec
 
-from minidocker.engine import resources
+from minidocker.engine import unified
 from minidocker.engine.record import ContainerRecord, MountPoint
 from minidocker.engine.snapshots import Overlay
-from minidocker.errors import SpecError, SyscallError
-from minidocker.linux import cgroups
+from minidocker.errors import SpecError
 from minidocker.oci import spec
 from minidocker.paths import Paths
 from minidocker.runtime.state import INIT_ANNOTATION, OVERLAY_ANNOTATION
 
-PLAIN_FILES = ("memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight", "cpuset.cpus", "cpuset.mems")
 SHM = "/dev/shm"  # what shares an IPC namespace shares this too; a fresh mount of mqueue shows the namespace's queues by itself
 
 
@@ -50,7 +47,7 @@ def write_bundle(record: ContainerRecord, paths: Paths, overlay: Overlay) -> Non
         mounts=all_mounts(record, home),
         namespaces=[],  # they depend on other containers' processes, so `update_namespaces` fills them in at each start
         cgroup=cgroup_name(paths, record.id),
-        unified=resources.unified(record),
+        unified=unified.files(record),
         read_only=record.read_only,
         annotations=annotations,
         poststop=[auto_remove_hook(paths, record.id)] if record.auto_remove else [],
@@ -58,22 +55,6 @@ def write_bundle(record: ContainerRecord, paths: Paths, overlay: Overlay) -> Non
     )
     config["linux"]["namespaces"] = namespaces(record, lambda name: {})
     (home / "config.json").write_bytes(msgspec.json.encode(config))
-
-
-def check_files(unified: dict[str, str], paths: Paths) -> None:
-    """Does this host have the files that not every host has? Asked of the engine's own cgroup. MissingFeature: it does not."""
-    rare = [file for file in unified if file not in PLAIN_FILES]
-    if not rare:
-        return
-    cgroup = cgroups.open_cgroup(paths.name)
-    try:
-        if not cgroup.exists():
-            cgroup.create()
-    except SyscallError as error:
-        if error.errno != errno.EEXIST:  # a start was faster
-            raise
-    for file in rare:
-        cgroup.read(file)
 
 
 def replace_config(home: Path, config: dict[str, Any]) -> None:

@@ -187,7 +187,11 @@ class Container(ContainerExec, ContainerResources):
                 continue
             break
         try:
-            self.engine.store.find(self.id)  # raises ContainerNotFound for who comes second
+            try:
+                self.engine.store.find(self.id)
+            except ContainerNotFound:  # another was faster; but our lock file may have come into a directory that it was just removing
+                self.engine.remove_home(self.id)
+                raise
             self.engine.store.remove(self.id)
             trace.step(f"the container no longer exists: {self.name}")
             self.engine.runtime.sweep(self.id, self.cgroup)

@@ -23,7 +23,7 @@ class ContainerResources(ContainerView):
 
         All or nothing: SpecError for what cannot be (Docker's rules, this host, or the kernel's word), and then nothing has changed.
         """
-        from minidocker.engine import bundle, resources
+        from minidocker.engine import bundle, resources, unified
 
         unknown = set(options) - set(ResourceOptions.__annotations__)
         if unknown:
@@ -34,9 +34,9 @@ class ContainerResources(ContainerView):
             wanted = resources.merged(self.record, changed)
             config = json.loads((self.home / "config.json").read_bytes())
             before = config["linux"]["resources"]["unified"]
-            after = config["linux"]["resources"]["unified"] = resources.unified(wanted)
-            bundle.check_files(after, self.engine.paths)
-            files = resources.changes(before, after)
+            after = config["linux"]["resources"]["unified"] = unified.files(wanted)
+            unified.check(after, self.engine.paths.name)
+            files = unified.changes(before, after)
             if self.state["status"] in ("created", "running"):
                 self._apply(files)
             try:
@@ -45,7 +45,7 @@ class ContainerResources(ContainerView):
             except BaseException:
                 bundle.replace_config(self.home, config | {"linux": config["linux"] | {"resources": {"unified": before}}})
                 if self.state["status"] in ("created", "running"):
-                    self._apply(resources.changes(after, before))
+                    self._apply(unified.changes(after, before))
                 raise
             self.record = wanted
         self.tell("update")
@@ -89,19 +89,25 @@ class ContainerResources(ContainerView):
         freezer.thaw(cgroups.open_cgroup(self.cgroup))
         return True
 
-    def stats(self) -> Sample:
-        """What it uses now, as the kernel counts it. CPU time is what it has used so far: two samples make a percentage.
+    def stats(self, before: Sample | None = None) -> Sample:
+        """What it uses now, as the kernel counts it. `cpu_percent` is that since the sample *before*.
 
         WrongStatus: it does not run."""
         from minidocker.engine import stats
 
-        return stats.sample(self)
+        return stats.sample(self, before)
 
     def stats_stream(self, interval: float = 1.0) -> Iterator[Sample]:
         """A sample now and then every *interval* seconds, until it ends; each knows the one before, and so its `cpu_percent`."""
         from minidocker.engine import stats
 
         return stats.stream(self, interval)
+
+    def processes(self, columns: list[str] | None = None) -> tuple[list[str], list[list[str]]]:
+        """Titles and rows of a table of its processes, as ps(1) has it. WrongStatus: it does not run. SpecError: no such column."""
+        from minidocker.engine import top
+
+        return top.table([one.pid for one in self.top()], columns or [])
 
     def top(self) -> list[process.Stat]:
         """Its processes, with their pids on the host. WrongStatus: it does not run."""

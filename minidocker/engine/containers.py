@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from minidocker.engine import bundle, resources, trace
+from minidocker.engine import bundle, trace, unified
 from minidocker.engine.container import Container
 from minidocker.engine.options import make_record
 from minidocker.engine.record import ContainerOptions
@@ -49,7 +49,7 @@ class Containers:
         for mode in (record.pid_mode, record.ipc_mode):
             if mode.startswith("container:"):
                 self.get(mode.removeprefix("container:"))
-        bundle.check_files(resources.unified(record), engine.paths)
+        unified.check(unified.files(record), engine.paths.name)
         bundle.check_sources(record)
         home = engine.paths.containers / record.id
         held = make_home(home)

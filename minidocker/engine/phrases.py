@@ -1,6 +1,7 @@
 """How Docker says times, sizes and states to people: "Up 3 seconds", "1.98MB", "Exited (0) 2 minutes ago".
 
-human_duration(seconds), human_size(bytes), local_time(epoch), seconds(timestamp), status_text(state), command_text(args)
+human_duration(seconds), human_size(bytes), binary_size(bytes), local_time(epoch), seconds(timestamp), status_text(state),
+command_text(args)
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from typing import Protocol
 
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -58,6 +60,14 @@ def human_size(size: int) -> str:
     while value >= 999.5 and unit < len(_UNITS) - 1:  # what would be printed as 1000 belongs to the next unit
         value, unit = value / 1000, unit + 1
     return f"{value:.3g}{_UNITS[unit]}"
+
+
+def binary_size(size: int) -> str:
+    """Bytes in binary units with four digits: "1.984MiB"."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_BINARY_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.4g}{_BINARY_UNITS[unit]}"
 
 
 def local_time(epoch: float) -> str:

@@ -1,23 +1,22 @@
-"""What a container may use: from Docker's flags, by Docker's rules, to cgroup v2's files. All is checked before anything is made.
+"""What a container may use, as the user asked for it. All is checked before anything is made.
 
-Interface: parse(options) -> fields of a record, check(resources), unified(resources) -> {v2 file: value}, changes(before, after),
-parse_size, parse_rate, parse_ulimit. `io.max` has one line per device, each to be written by itself.
-Man pages: cgroups(7), setrlimit(2), Documentation/admin-guide/cgroup-v2.rst. Notebooks: 10 to 12.
+Interface: parse(options) -> fields of a record, check(resources), merged(record, changed), check_ulimits, parse_size, parse_rate,
+parse_ulimit. What the kernel is told then: unified.py. The rules and the words are Docker's. Man pages: cgroups(7), setrlimit(2).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from minidocker.engine.record import ContainerRecord, ResourceOptions, Resources
+from minidocker.engine.unified import FLAGS, PERIOD_US, counts_swap, online
 from minidocker.errors import MissingFeature, SpecError
-from minidocker.linux import cgroups, syscalls
+from minidocker.linux import syscalls
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -27,20 +26,7 @@ _CAP_SYS_RESOURCE = 1 << 24
 _RLIMIT_LOCKS = 10  # which Python does not know
 LARGEST = (1 << 63) - 1  # what a signed 64-bit number, Docker's and the kernel's, can hold
 MINIMUM_MEMORY = 6 << 20  # Docker's: below it not even a shell starts
-PERIOD_US = 100_000
-IO_KEYS = {"device_read_bps": "rbps", "device_write_bps": "wbps", "device_read_iops": "riops", "device_write_iops": "wiops"}
 ULIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
-ONLINE = {"cpuset.cpus": "/sys/devices/system/cpu/online", "cpuset.mems": "/sys/devices/system/node/online"}
-# What each file says when there is no limit: for an update that takes one away.
-UNLIMITED = {
-    "memory.max": "max",
-    "memory.low": "0",
-    "memory.swap.max": "max",
-    "cpu.max": f"max {PERIOD_US}",
-    "cpu.weight": "100",
-    "pids.max": "max",
-    "io.weight": "default 100",
-}
 
 
 # -- what was written ----------------------------------------------------------------------------------------------------
@@ -135,6 +121,8 @@ def parse_conf(text: str) -> tuple[str, str]:
     if not equals or not value or not _CONF.fullmatch(file) or file.startswith("cgroup.") or "\0" in value:
         hint = "write FILE=VALUE with a file of a cgroup v2 controller, such as memory.high=33554432"
         raise SpecError(f"invalid cgroup configuration: {text[:80]!r}", hint=hint)
+    if file in FLAGS:
+        raise SpecError(f"invalid cgroup configuration: {file} has a flag of its own", hint=f"use --{FLAGS[file]}")
     return file, value
 
 
@@ -231,12 +219,6 @@ def _check_cpuset(what: str, file: str, wanted: str) -> None:
         raise SpecError(words, hint=f"choose from {online(file)}")
 
 
-def online(file: str) -> str:
-    """All CPUs or memory nodes that this machine has, as a list such as "0-3"."""
-    with open(ONLINE[file], encoding="ascii") as opened:
-        return opened.read().strip()
-
-
 def check_ulimits(ulimits: dict[str, tuple[int, int]]) -> None:
     """Above our own hard limit only who has CAP_SYS_RESOURCE may go. SpecError: we may not."""
     import resource
@@ -246,97 +228,3 @@ def check_ulimits(ulimits: dict[str, tuple[int, int]]) -> None:
         if ours != -1 and (hard == -1 or hard > ours) and not syscalls.capget()[0] & _CAP_SYS_RESOURCE:
             words = f"ulimit {name}={soft}:{hard}: this host allows at most {ours}"
             raise SpecError(words, hint=f"give at most {ours}, or run the engine with CAP_SYS_RESOURCE")
-
-
-def counts_swap() -> bool:
-    """Can this kernel limit swap? On v1 the controller must have been told at boot."""
-    v1 = cgroups.layout().v1.get("memory")
-    return os.path.exists(f"{v1}/memory.memsw.limit_in_bytes") if v1 else os.path.exists("/proc/swaps")
-
-
-# -- what the kernel is told -------------------------------------------------------------------------------------------------
-
-
-def unified(resources: Resources) -> dict[str, str]:
-    """The cgroup's files and values. SpecError: there is no such device."""
-    files: dict[str, str] = {}
-    if resources.memory:
-        files["memory.max"] = str(resources.memory)
-    if resources.memory_reservation:
-        files["memory.low"] = str(resources.memory_reservation)
-    if resources.memory_swap > 0:
-        files["memory.swap.max"] = str(resources.memory_swap - resources.memory)
-    elif resources.memory_swap < 0:
-        files["memory.swap.max"] = "max"
-    elif resources.memory and counts_swap():  # Docker's rule: as much swap again
-        files["memory.swap.max"] = str(resources.memory)
-    if resources.pids_limit:
-        files["pids.max"] = str(resources.pids_limit)
-    return files | _cpu_files(resources) | _io_files(resources) | resources.cgroup_conf
-
-
-def _cpu_files(resources: Resources) -> dict[str, str]:
-    files = {}
-    if resources.cpus:
-        files["cpu.max"] = f"{round(resources.cpus * PERIOD_US)} {PERIOD_US}"
-    elif resources.cpu_quota or resources.cpu_period:
-        files["cpu.max"] = f"{resources.cpu_quota or 'max'} {resources.cpu_period or PERIOD_US}"
-    if resources.cpu_shares:
-        from minidocker.linux.cgroups import cpu
-
-        files["cpu.weight"] = str(cpu.weight_from_shares(resources.cpu_shares))
-    if resources.cpuset_cpus:
-        files["cpuset.cpus"] = resources.cpuset_cpus
-    if resources.cpuset_mems:
-        files["cpuset.mems"] = resources.cpuset_mems
-    return files
-
-
-def _io_files(resources: Resources) -> dict[str, str]:
-    limits: dict[str, dict[str, int]] = {}
-    for name, key in IO_KEYS.items():
-        for path, rate in getattr(resources, name).items():
-            limits.setdefault(device_number(path), {})[key] = rate
-    files = {}
-    if limits:
-        files["io.max"] = "\n".join(
-            f"{number} {' '.join(f'{key}={rate}' for key, rate in rates.items())}" for number, rates in limits.items()
-        )
-    if resources.blkio_weight:
-        files["io.weight"] = f"default {round(resources.blkio_weight / 5)}"  # ratios stay, and Docker's 500 becomes v2's 100
-    return files
-
-
-def device_number(path: str) -> str:
-    """ "8:0" for /dev/sda. SpecError: no such block device."""
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise SpecError(f"no such device: {path[:80]}: {error.strerror}", hint="`lsblk` lists the block devices") from error
-    if not stat.S_ISBLK(found.st_mode):
-        raise SpecError(f"not a block device: {path[:80]}", hint="`lsblk` lists the block devices")
-    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-
-
-def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """The files to write so that a cgroup with the values *before* has those of *after*; what is in *before* only becomes unlimited.
-
-    SpecError: nobody knows what a file of cgroup_conf says without a limit.
-    """
-    files = {file: value for file, value in after.items() if before.get(file) != value and file != "io.max"}
-    for file in set(before) - set(after) - {"io.max"}:
-        if file not in UNLIMITED and file not in ONLINE:
-            raise SpecError(f"cannot take back {file}", hint=f"give it a value: --cgroup-conf {file}=...")
-        files[file] = UNLIMITED.get(file) or online(file)
-    old, new = (_io_lines(files_of.get("io.max", "")) for files_of in (before, after))
-    lines = []
-    for number in sorted(old | new):
-        wanted = dict.fromkeys(old.get(number, {}), "max") | new.get(number, {})
-        if wanted != old.get(number):
-            lines.append(f"{number} {' '.join(f'{key}={rate}' for key, rate in wanted.items())}")
-    return files | ({"io.max": "\n".join(lines)} if lines else {})
-
-
-def _io_lines(text: str) -> dict[str, dict[str, str]]:
-    lines = [line.split() for line in text.splitlines()]
-    return {line[0]: dict(word.split("=", 1) for word in line[1:]) for line in lines}

@@ -134,9 +134,10 @@ def read_swap_current(where: Where) -> str:
 
 
 def read_memory_events(where: Where) -> str:
-    """v1 has none of the boundaries low and high; it counts no `oom` apart from the kill that follows each."""
+    """v1 has none of the boundaries low and high, and counts no `oom` apart from the kill that follows each. How often the limit was
+    reached it counts for memory only: where no swap is allowed the limit on both is reached first, and `max` stays 0."""
     kills = formats.flat_keyed(read(f"{where('memory')}/memory.oom_control")).get("oom_kill", 0)
-    reached = sum(int(read_if_there(f"{where('memory')}/{name}") or 0) for name in ("memory.failcnt", "memory.memsw.failcnt"))
+    reached = read(f"{where('memory')}/memory.failcnt")
     return f"low 0\nhigh 0\nmax {reached}\noom {kills}\noom_kill {kills}\noom_group_kill 0"
 
 
@@ -162,6 +163,15 @@ def write_cpu_max(where: Where, text: str) -> None:
         write(f"{base}period_us", old_period)
         write(f"{base}quota_us", old_quota)
         raise
+
+
+def weight_from_v2(text: str) -> str:
+    """v1's kernel would take any number of shares; v2's has bounds, and so have we."""
+    if not (text.isascii() and text.isdigit()):
+        raise SyscallError("write", errno.EINVAL, "cpu.weight")
+    if not cpu.WEIGHTS[0] <= int(text) <= cpu.WEIGHTS[1]:
+        raise SyscallError("write", errno.ERANGE, "cpu.weight")
+    return str(cpu.shares_from_weight(int(text)))
 
 
 def read_cpu_stat(where: Where) -> str:
@@ -239,9 +249,7 @@ TRANSLATION = {
     "pids.current": as_is("pids", "pids.current", None),
     "pids.peak": as_is("pids", "pids.peak", None),
     "pids.events": as_is("pids", "pids.events", None),
-    "cpu.weight": as_is(
-        "cpu", "cpu.shares", lambda text: str(cpu.shares_from_weight(int(text))), lambda text: str(cpu.nearest_weight(int(text)))
-    ),
+    "cpu.weight": as_is("cpu", "cpu.shares", weight_from_v2, lambda text: str(cpu.nearest_weight(int(text)))),
     "cpu.max": File(read_cpu_max, write_cpu_max),
     "cpu.max.burst": as_is("cpu", "cpu.cfs_burst_us"),
     "cpu.stat": File(read_cpu_stat),
