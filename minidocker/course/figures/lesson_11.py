@@ -60,7 +60,8 @@ def applications(*containers: Container) -> Picture:
         room = "all the memory" if limit is None else f"{limit // MIB} MiB"
         left = 0.3 + place * half
         drawing.box(left, 2.0, half - 0.2, 1.7, container.name, kind="container")
-        drawing.text(left + half / 2 - 0.1, 2.55, f"cpuset.cpus.effective = {cpuset.format_list(own)},  memory.max = {room}")
+        drawing.text(left + half / 2 - 0.1, 2.9, f"cpuset.cpus.effective: {cpuset.format_list(own)}")
+        drawing.text(left + half / 2 - 0.1, 2.45, f"memory.max: {room}")
         for core in own:
             if core in shown:
                 drawing.arrow((left + half / 2 - 0.1, 2.0), (0.3 + (shown.index(core) + 0.5) * width, 1.2))
