@@ -40,43 +40,45 @@ lab.figure("idea")
 # Why: caches stay warm, neighbours stay out of the way, and licences are sold by the core. The group is a directory and the list of cores a
 # file, `cpuset.cpus`. On a v2 host our `write` is `echo 1 > cpuset.cpus`; on one whose controllers are still on v1, it finds the file there.
 
-# %%
-room = cgroups.open_cgroup(f"{lab.name}/room")
-room.create()
-room.write("cpuset.cpus", last)
-lab.host(f"cgroup mode {cgroups.mode()}; the room may use core {room.read('cpuset.cpus.effective')} of {len(cores)}")
-print("cores in the room:", len(cpuset.effective_cpus(room)))
-room_name = room.name
-
 # %% tags=["predict"]
 predict(
-    "Four processes in the room want to work at the same time. All other cores are idle. What happens?",
+    "A group may use one core. Four processes in it want to work at the same time. All other cores are idle. What happens?",
     ["the fourth gets an error", "they take turns on the one core", "the kernel lends them an idle core"],
     answer=1,
     why="A cpuset is no request but a rule: its processes never run elsewhere, however long they wait.",
 )
 
 # %% [markdown]
-# Field 39 of `/proc/PID/stat` is the core on which a thread last ran. Four processes note it again and again while they work, and the exit
-# status of each says how many different cores it has seen.
+# A group, `room`, and its one core:
 
 # %%
-# %%child room_name last
+room = cgroups.open_cgroup(f"{lab.name}/room")
+room.create()
+room.write("cpuset.cpus", last)
+lab.host(f"cgroup mode {cgroups.mode()}; the room may use core {room.read('cpuset.cpus.effective')} of {len(cores)}")
+print("cores in the room:", len(cpuset.effective_cpus(room)))
+room_name, machine = room.name, os.cpu_count()
+
+# %% [markdown]
+# Field 39 of `/proc/PID/stat` is the core on which a thread last ran. Four processes note it again and again while they work, and the exit
+# status of each says whether it was ever elsewhere.
+
+# %%
+# %%child room_name last machine
 import os, subprocess, time
 from minidocker.linux import cgroups
 
-def seen():
+def left_it():
     end, found = time.monotonic() + 0.5, set()
     while time.monotonic() < end:
         with open("/proc/self/stat") as file:
             found.add(file.read().rsplit(")", 1)[1].split()[36])
-    return found
+    return found != {last}
 
 cgroups.open_cgroup(room_name).join(os.getpid())
-workers = [os.fork() or os._exit(seen() != {last}) for _ in range(4)]
+workers = [os.fork() or os._exit(left_it()) for _ in range(4)]
 print("ran elsewhere:", sum(os.waitpid(pid, 0)[1] != 0 for pid in workers), "of", len(workers))
-print("nproc:", subprocess.run(["nproc"], capture_output=True, text=True).stdout.strip())
-print("cores in /sys, as before:", os.sysconf("SC_NPROCESSORS_ONLN") == os.cpu_count())
+print("nproc:", subprocess.check_output(["nproc"], text=True).strip(), "- os.cpu_count() as outside:", os.cpu_count() == machine)
 
 # %% [markdown]
 # What happened: none ever left its core. `nproc` asks which cores *it* may use (`sched_getaffinity(2)`) and says 1. Whoever counts the
@@ -100,8 +102,18 @@ drawings.applications(web, database)
 # ## 3. One core, two claimants
 #
 # Why: most machines have more containers than cores. If two want the same core, their **weights** decide: `cpu.weight`, from 1 to 10,000,
-# 100 at first. We put two busy containers on one core, and count their CPU time in `cpu.stat`.
-# The plot below is alive: it reads their counters ten times a second.
+# 100 at first.
+
+# %% tags=["predict"]
+predict(
+    "Two busy containers, left and right, have one core, and weights of 100 and 300. What part of the core does right get?",
+    ["300 %", "3/4", "2/3"],
+    answer=1,
+    why="Its weight divided by the sum of the weights of all who want the core: 300 of 400.",
+)
+
+# %% [markdown]
+# We put two on one core, with equal weights to begin with, and count their CPU time in `cpu.stat`. The plot is alive: it reads their counters ten times a second.
 
 # %%
 web.remove(force=True)
@@ -110,14 +122,6 @@ left, right = (engine.containers.run("busybox", busy, detach=True, name=name, cp
 groups = [cgroups.open_cgroup(left.cgroup), cgroups.open_cgroup(right.cgroup)]
 watch = lab.watch(left, right, show=["cpu"])
 watch
-
-# %% tags=["predict"]
-predict(
-    "right's weight becomes 300, left's stays 100. What part of the core does right get?",
-    ["300 %", "3/4", "2/3"],
-    answer=1,
-    why="Its weight divided by the sum of the weights of all who want the core: 300 of 400.",
-)
 
 # %% [markdown]
 # Other programs may want the core as well. So we wait until the two together have used half a second of it, and compare.
@@ -130,7 +134,7 @@ def compare(enough=500_000):
     before, gained = [cpu.stat(group).usage_us for group in groups], [0, 0]
     while sum(gained) < enough:
         time.sleep(0.02)
-        gained = [cpu.stat(group).usage_us - then for group, then in zip(groups, before)]
+        gained = [cpu.stat(group).usage_us - then for group, then in zip(groups, before, strict=False)]
     return gained[1] / gained[0]
 
 print("equal weights, about 1:", 0.8 < compare() < 1.25)
@@ -140,17 +144,13 @@ print("100 and 300, about 3: ", 2.4 < compare() < 3.6)
 # %% [markdown]
 # What happened: nobody was stopped. The scheduler gives the next turn to the group that has had least *in relation to its weight*.
 #
-# Docker counts in **shares**, 1024 to begin with; only ratios matter. Drag these two and look at the plot: `update` is `docker update`.
+# Docker counts in **shares**, 1024 to begin with; only ratios matter. Drag these two and look at the plot: `update` is `docker update`. The last lines do what
+# your hand would.
 
 # %%
 left_slider = lab.slider("left, times 1024 shares", 1, 8, value=1, action=lambda n: left.update(cpu_shares=1024 * n))
 right_slider = lab.slider("right, times 1024 shares", 1, 8, value=3, action=lambda n: right.update(cpu_shares=1024 * n))
 display(left_slider, right_slider)
-
-# %% [markdown]
-# A cell can move a slider as well:
-
-# %%
 right_slider.value = 1
 left_slider.value = 4
 print("left has four times right's weight and time:", 0.2 < compare() < 0.31)

@@ -137,13 +137,6 @@ print("a block device:", os.path.exists(f"/sys/dev/block/{number}/loop"))
 # Why: one container that writes a backup makes all others wait for the disk. `io.max` has a line for each device: `wbps` are bytes written
 # per second, `rbps` bytes read, `wiops` and `riops` operations. `io.stat` counts.
 
-# %%
-slow = cgroups.open_cgroup(f"{lab.name}/slow")
-slow.create()
-slow.write("io.max", f"{number} wbps={2 << 20}")
-slow_name, path = slow.name, str(disk / "file")
-print(slow.read("io.max").replace(number, "DISK"))
-
 # %% tags=["predict"]
 predict(
     "A program in the group writes 4 MiB, in two ways: past the page cache (O_DIRECT), and as programs usually do. How long does each take?",
@@ -151,6 +144,16 @@ predict(
     answer=1,
     why="An ordinary write only fills the page cache. The limit is on the device, and the data gets there later.",
 )
+
+# %% [markdown]
+# A group and its limit:
+
+# %%
+slow = cgroups.open_cgroup(f"{lab.name}/slow")
+slow.create()
+slow.write("io.max", f"{number} wbps={2 << 20}")
+slow_name, path = slow.name, str(disk / "file")
+print(slow.read("io.max").replace(number, "DISK"))
 
 # %% [markdown]
 # Direct writes want aligned memory, which `mmap` gives. `fsync(2)` waits until the data is on the disk.
@@ -173,21 +176,17 @@ for way, seconds in took.items():
     print(f"{way:18} at least 1.5 s: {seconds > 1.5}")
 
 # %% [markdown]
-# The kernel's counter saw both:
-
-# %%
-print("written, by io.stat: about 8 MiB:", 8 <= io.stat(slow)[number].wbytes / 2**20 < 9)
-slow.remove_with_processes()
-
-# %% [markdown]
 # What happened: the bill comes with `fsync`. A database pays it at each commit. A program that never asks pays nothing; the kernel writes for it
 # later. On v2 that is slowed down too, since a filesystem such as ext4 remembers whose data it was. On v1 nobody remembers.
 #
 # ## 5. A writer on a lead
 #
 # Why: rates can be changed while a container works. This one writes without pause, directly. Drag the slider and watch.
+# But first: what did the kernel count for the program of step 4?
 
 # %%
+print("written in step 4, by io.stat: about 8 MiB:", 8 <= io.stat(slow)[number].wbytes / 2**20 < 9)
+slow.remove_with_processes()
 line = "while :; do dd if=/dev/zero of=/disk/log bs=64k count=64 oflag=direct conv=notrunc 2>/dev/null; done"
 writer = lab.engine.containers.run(
     "busybox", ["sh", "-c", line], detach=True, name="writer", volumes=[f"{disk}:/disk"], device_write_bps=[f"{device}:4mb"])  # fmt: skip
@@ -219,14 +218,27 @@ drawn
 # ## 6. Stop the world
 #
 # Why: look at a program at one moment, save it, or give its CPU time to another for a while. Signals could stop it (SIGSTOP), but its parent
-# sees that. The freezer tells nobody. This process, in the
-# group of step 1, notes the time every ten milliseconds:
+# sees that. The freezer tells nobody.
+
+# %% tags=["predict"]
+predict(
+    "A process is frozen for a second, and thawed. What does it find?",
+    ["a signal that tells it", "a clock that stood still", "a sleep of 10 ms that took a second, and nothing else"],
+    answer=2,
+    why="The clock goes on for all. The process does not: from its side one sleep was rather long.",
+)
+
+# %% [markdown]
+# This process, in the group of step 1, notes the time every ten milliseconds. Nobody waits for its end: as a zombie it would still count in
+# `pids.current`.
 
 # %%
 # %%child --keep clock room_name diary
 import os, signal, time
 from minidocker.linux import cgroups
+import itertools
 
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 if os.fork() == 0:
     cgroups.open_cgroup(room_name).join(os.getpid())
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -236,14 +248,6 @@ if os.fork() == 0:
             time.sleep(0.01)
 while not (os.path.exists(diary) and os.path.getsize(diary)):
     time.sleep(0.01)
-
-# %% tags=["predict"]
-predict(
-    "The process is frozen for a second, and thawed. What does it find?",
-    ["a signal that tells it", "a clock that stood still", "a sleep of 10 ms that took a second, and nothing else"],
-    answer=2,
-    why="The clock goes on for all. The process does not: from its side one sleep was rather long.",
-)
 
 # %% [markdown]
 # `cgroup.freeze` is a request. That all processes stand is said in `cgroup.events`, a file one can wait on with `poll(2)`.
@@ -257,7 +261,7 @@ print("microseconds of CPU time in a second:", cpu.stat(room).usage_us - before)
 room.write("cgroup.freeze", "0")
 time.sleep(0.3)
 times = [float(line) for line in open(diary) if line.endswith("\n")]
-gaps = sorted(after - then for then, after in zip(times, times[1:]))
+gaps = sorted(times[n + 1] - times[n] for n in range(len(times) - 1))
 print("longest gap in the diary over a second:", gaps[-1] > 1, "- all others shorter:", gaps[-2] < 1)
 
 # %% [markdown]

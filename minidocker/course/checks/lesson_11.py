@@ -49,7 +49,9 @@ def four_to_one(work: Work) -> str:
     last = int(str(work.value("last")))
     for name, group in found.items():
         if cpuset.effective_cpus(group) != [last]:
-            raise Miss(f"{name} may also run elsewhere: who does not want the same core does not compete; pin both to the core that last names")
+            raise Miss(
+                f"{name} may also run elsewhere: who does not want the same core does not compete; pin both to the core that last names"
+            )
     capped = [name for name, group in found.items() if cpu.get_max(group).quota_us is not None]
     if capped:
         raise Miss(f"{capped[0]} has a quota, a ceiling that holds also while the other sleeps: the two shall only share")
@@ -86,7 +88,8 @@ def fresh() -> Iterator[cgroups.Cgroup]:
         group.remove_with_processes()
 
 
-SHARE = "from minidocker.linux import cgroups\ndef share_cpu(name, cpus=None, shares=None, cores=None):\n    cgroup = cgroups.open_cgroup(name)\n"
+SHARE = "from minidocker.linux import cgroups\ndef share_cpu(name, cpus=None, shares=None, cores=None):\n"
+SHARE += "    cgroup = cgroups.open_cgroup(name)\n"
 CORES = "    if cores is not None:\n        cgroup.write('cpuset.cpus', cores)\n"
 MAX = "    if cpus is not None:\n        cgroup.write('cpu.max', f'{round(cpus * 100_000)} 100000')\n"
 WEIGHT = "    if shares is not None:\n        cgroup.write('cpu.weight', str(round(shares * 100 / 1024)))\n"
@@ -96,7 +99,7 @@ WEIGHT = "    if shares is not None:\n        cgroup.write('cpu.weight', str(rou
     "11",
     2,
     hints=[
-        'Three files: cpuset.cpus ("0"), cpu.max ("50000 100000") and cpu.weight ("50"). Each is one write, and only if its value is not None.',
+        'Three files: cpuset.cpus ("0"), cpu.max ("50000 100000") and cpu.weight ("50"). Each is one write, unless its value is None.',
         "Half a CPU is 50 ms in each 100 ms. cpu.max counts in microseconds, and wants whole numbers.",
         "1024 shares are a weight of 100, and ratios stay: multiply by 100 and divide by 1024.",
     ],

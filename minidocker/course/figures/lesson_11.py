@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minidocker.course.plots import COLOURS, Diagram, Picture, figure
@@ -47,7 +48,7 @@ def idea() -> Picture:
 
 def applications(*containers: Container) -> Picture:
     """Which cores and how much memory each container has, from the kernel's files of its cgroup."""
-    cores = cpuset.parse_list(open("/sys/devices/system/cpu/online", encoding="ascii").read().strip())
+    cores = cpuset.parse_list(Path("/sys/devices/system/cpu/online").read_text().strip())
     shown = cores if len(cores) <= MOST else [*cores[: MOST // 2], *cores[-MOST // 2 :]]
     drawing = Diagram(11, 4.4)
     drawing.box(0, 0, 11, 4.4, "one machine" if shown == cores else f"one machine, {len(cores)} cores, some of them shown", kind="host")

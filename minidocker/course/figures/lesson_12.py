@@ -33,7 +33,7 @@ def idea() -> Picture:
         drawing.box(left, 2.3, 0.9 if kind == "container" else 1.3, 0.9, "runs" if kind == "container" else "stands", kind=kind, size=9)
     drawing.arrow((7.75, 1.8), (10.75, 1.8), kind="kernel")
     drawing.text(9.25, 1.5, "the clock goes on")
-    drawing.text(9.25, 0.5, "no CPU time, no signal, no notice")
+    drawing.text(9.25, 0.5, "no CPU time, no notice")
     return drawing.picture(
         "pids: at pids.max fork(2) fails with EAGAIN, and nobody is killed\n"
         "io: a write to the device waits for its turn; what stays in the page cache has no limit\n"
@@ -46,11 +46,13 @@ def patients(engine: Engine, device: str, disk: Path) -> list[Container]:
     tick = "while :; do sleep 1; done"
     write = "dd if=/dev/zero of=/disk/patient bs=64k oflag=direct conv=notrunc count=1; " * 8
     fork = "exec 2>/dev/null; more() { more | more & }; more; exec sleep 600"
-    ant = engine.containers.run(
-        "busybox", ["sh", "-c", f"while :; do {write} done"], detach=True, name="ant", volumes=[f"{disk}:/disk"],
+    ant = engine.containers.create(
+        "busybox", ["sh", "-c", f"while :; do {write} done"], name="ant", volumes=[f"{disk}:/disk"],
         device_write_bps=[f"{device}:256kb"], pids_limit=100,
     )  # fmt: skip
-    bee = engine.containers.run("busybox", ["sh", "-c", tick], detach=True, name="bee", pids_limit=100)
-    cat = engine.containers.run("busybox", ["sh", "-c", fork], detach=True, name="cat", pids_limit=8)
+    bee = engine.containers.create("busybox", ["sh", "-c", tick], name="bee", pids_limit=100)
+    cat = engine.containers.create("busybox", ["sh", "-c", fork], name="cat", pids_limit=8)
+    for one in (ant, bee, cat):
+        one.start()
     bee.pause()
     return [ant, bee, cat]
