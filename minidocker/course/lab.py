@@ -13,6 +13,7 @@ lab.table([...], rows) a small table
 lab.watch(web)        a live plot of what the kernel counts for a running container (watch.py)
 lab.slider("memory.max, MiB", 8, 64, value=32, action=set_limit)   a slider that acts on the kernel when it is moved
 lab.host("text")      a line about this host only, which tests do not compare
+lab.at_end(function)  call it when the lesson ends, after its containers: for what must be undone in a certain order
 lab.keep(function)    save the learner's function for the last lesson
 """
 
@@ -64,6 +65,7 @@ class Lab:
         self.number = ""
         self._children: dict[str, Child] = {}
         self._watches: dict[str, Watch] = {}
+        self._undo: list[Callable[[], object]] = []
         self._engine: Engine | None = None
         self._lock: socket.socket | None = None
 
@@ -145,6 +147,8 @@ class Lab:
             watch.stop()
         self._watches.clear()
         self._remove_containers()
+        while self._undo:
+            self._undo.pop()()
         if release:
             self._release()
 
@@ -269,6 +273,10 @@ class Lab:
         """Print a line that is true on this host and may differ on another. Tests leave such lines out of the comparison."""
         for line in text.splitlines():
             print(f"this host: {line}")
+
+    def at_end(self, function: Callable[[], object]) -> None:
+        """Call *function* when the lesson ends, once its children and containers are gone; the last that came first."""
+        self._undo.append(function)
 
     def keep(self, function: Any) -> None:
         """Save the cell that defines *function* as notebooks/kept/NN_name.py, from where the last lesson takes it."""

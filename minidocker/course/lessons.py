@@ -45,6 +45,8 @@ LESSONS = (
     Lesson("05", "rootfs", "A root of its own", 40, (TOOLS,)),
     Lesson("06", "time_cgroup", "Time and cgroup namespaces", 30, (TOOLS, "time namespace")),
     Lesson("10", "memory", "Memory", 40, (TOOLS, "memory limit", "memory.high", "pressure")),
+    Lesson("11", "cpu", "CPU", 35, (TOOLS, "cpu limit", "cpuset")),
+    Lesson("12", "pids_io", "Processes, disks and pause", 35, (TOOLS, "pids limit", "io", "freezer")),
     Lesson("20", "life", "A container's life", 40, (TOOLS,)),
 )
 

@@ -85,10 +85,10 @@ def words(x: float, y: float, text: str, *, colour: str = "#333", anchor: str = 
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{html.escape(text)}</text>'
 
 
-def apart(y: float, taken: list[float]) -> float:
-    """A height near *y* at which no label stands yet."""
-    while any(abs(y - other) < 13 for other in taken):
-        y += 14
+def apart(y: float, taken: list[float], room: float = 14) -> float:
+    """A height near *y* at which no label stands yet; each needs *room*."""
+    while any(abs(y - other) < 0.9 * room for other in taken):
+        y += room
     taken.append(y)
     return y
 

@@ -147,13 +147,16 @@ class Watch:
     def picture(self, title: str = "", *, width: float = 8, height: float = 3.2) -> Picture:
         """What has been seen so far as a figure. Its twin says what is drawn and what happened, without the numbers."""
         drawn, axes = figure(width, height)
+        labels: list[float] = []
+        high = max((value for points in self.samples.values() for _, value in points if value is not None), default=1.0)
         for line, style in zip(self.lines, svg.styles(self.lines), strict=True):
             points = [(when, value) for when, value in self.samples[line.label] if value is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), color=style.colour, linestyle="--" if style.dashed else "-", linewidth=1.8)
                 # A limit is labelled where it begins: at its end stands what has just reached it.
                 at, offset, align = (points[0], (4, 3), "bottom") if style.dashed else (points[-1], (5, 0), "center")
-                axes.annotate(line.label, at, xytext=offset, textcoords="offset points", va=align, fontsize=9)
+                place = (at[0], svg.apart(at[1], labels, 0.08 * high)) if not style.dashed else at
+                axes.annotate(line.label, place, xytext=offset, textcoords="offset points", va=align, fontsize=9)
         last = max((points[-1][0] for points in self.samples.values() if points), default=1.0)
         for number, (when, text) in enumerate(self.marks):
             axes.axvline(when, color=svg.MARK, linestyle=":", linewidth=1.4)

@@ -89,6 +89,16 @@ def test_kept_children_end_with_the_lesson(started):
     assert not child.alive
 
 
+def test_what_is_to_be_undone_is_undone_once_in_reverse_order(started):
+    done: list[str] = []
+    started.at_end(lambda: done.append("first"))
+    started.at_end(lambda: done.append("second"))
+    started.stop()
+    started.start("02")
+    started.stop()
+    assert done == ["second", "first"]
+
+
 def test_a_second_child_of_the_same_name_replaces_the_first(started):
     first = started.keep_child("left")
     second = started.keep_child("left")
