@@ -155,8 +155,8 @@ class Watch:
                 axes.plot(*zip(*points, strict=True), color=style.colour, linestyle="--" if style.dashed else "-", linewidth=1.8)
                 # A limit is labelled where it begins: at its end stands what has just reached it.
                 at, offset, align = (points[0], (4, 3), "bottom") if style.dashed else (points[-1], (5, 0), "center")
-                place = (at[0], svg.apart(at[1], labels, 0.08 * high)) if not style.dashed else at
-                axes.annotate(line.label, place, xytext=offset, textcoords="offset points", va=align, fontsize=9)
+                where = (at[0], svg.apart(at[1], labels, 0.08 * high)) if not style.dashed else at
+                axes.annotate(line.label, where, xytext=offset, textcoords="offset points", va=align, fontsize=9)
         last = max((points[-1][0] for points in self.samples.values() if points), default=1.0)
         for number, (when, text) in enumerate(self.marks):
             axes.axvline(when, color=svg.MARK, linestyle=":", linewidth=1.4)
