@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fresh
 import pytest
 from inhabited import MIB, inside
 
@@ -23,12 +24,23 @@ TRANSFER = textwrap.dedent(
     path, direction, block, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     fd = os.open(path, (os.O_RDONLY if direction == "r" else os.O_WRONLY) | os.O_DIRECT)
     buffer = mmap.mmap(-1, block)  # aligned, as direct I/O wants it
+    say("open"); hear()
     for number in range(count):
         offset = number * block % (32 << 20)
         done = os.preadv(fd, [buffer], offset) if direction == "r" else os.pwritev(fd, [buffer], offset)
         assert done == block
+    say("done")
     """
 )
+
+
+def transfer(child: fresh.Child) -> float:
+    """Let it begin, wait until it has done all, and give the seconds between the two."""
+    assert child.line() == "open"
+    start = time.monotonic()
+    child.go()
+    assert child.line() == "done"
+    return time.monotonic() - start
 
 
 @pytest.fixture
@@ -52,10 +64,8 @@ def test_a_rate_is_kept(group: Cgroup, disk: tuple[str, str], direction: str, un
     seconds = 2
     count = rate * seconds // (block if unit == "bps" else 1)
     before = io.stat(group).get(device, io.Stat())
-    start = time.monotonic()
-    with inside(group, TRANSFER, path, direction, str(block), str(count)):
-        pass
-    took = time.monotonic() - start
+    with inside(group, TRANSFER, path, direction, str(block), str(count)) as child:
+        took = transfer(child)
     after = io.stat(group)[device]
     done, operations = (getattr(after, direction + name) - getattr(before, direction + name) for name in ("bytes", "ios"))
     assert (done, operations) == (count * block, count)
@@ -66,10 +76,8 @@ def test_another_is_as_fast_as_ever(make_group: Callable[[], Cgroup], disk: tupl
     path, device = disk
     slow, other = make_group(), make_group()
     io.set_max(slow, device, io.Max(wbps=MIB))
-    start = time.monotonic()
-    with inside(other, TRANSFER, path, "w", str(MIB), "32"):
-        pass
-    assert time.monotonic() - start < 16  # the limit would take 32
+    with inside(other, TRANSFER, path, "w", str(MIB), "32") as child:
+        assert transfer(child) < 16  # the limit would take 32
 
 
 def test_limits_go_one_by_one(group: Cgroup, disk: tuple[str, str]) -> None:
