@@ -22,6 +22,6 @@ def test_bench_without_the_other_engines(tmp_path: Path) -> None:
     told = json.loads(path.read_text())
     assert set(told["absent"]) == {"runc", "docker", "podman"}
     samples = told["samples"]
-    assert [len(columns["minidocker"]) for columns in samples.values()] == [2, 2, 2, 1, 1, 3, 1]
+    assert [len(columns["minidocker"]) for columns in samples.values()] == [2, 2, 2, 2, 1, 1, 3, 1]
     assert "rm -f of the 3" in ran.stdout
     assert {path for top in ("/var/lib", "/run") for path in os.listdir(top) if path.startswith("mdbench")} == before
