@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _HEADERS = {
 }
 _COLUMNS = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"]
 _INTERVAL = 1.0
+_WITHOUT_CURSOR = ("dumb", "unknown")  # terminals on which rich draws nothing until the end
 _NOTHING = {"CPUPerc": "--", "MemUsage": "-- / --", "MemPerc": "--", "NetIO": "-- / --", "BlockIO": "-- / --", "PIDs": "--"}
 
 
@@ -59,7 +61,7 @@ def stats(door: Door, containers: tuple[str, ...], everything: bool, layout: str
         next(texts)  # CPU use needs two samples
         if no_stream:
             click.echo(next(texts), nl=False)
-        elif sys.stdout.isatty():
+        elif sys.stdout.isatty() and os.environ.get("TERM") not in _WITHOUT_CURSOR:
             _live(texts)
         else:
             for text in texts:

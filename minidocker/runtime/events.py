@@ -1,6 +1,6 @@
 """What happened to the engine's containers: one JSON object a line in a small log that every process of the engine appends to.
 
-Interface: write(run, action, id, attributes), log_path(run), EVENTS_ANNOTATION. Reading and following: engine/events.py.
+Interface: write(run, action, id, attributes), log_path(run). Reading and following: engine/events.py.
 {"time": nanoseconds, "type": "container", "action": "die", "id": "...", "attributes": {"name": "web", "exitCode": "137"}}
 A line is one write(2) with O_APPEND: the kernel keeps those of several processes apart. When the file has grown large it is renamed,
 and a new one begins; what a slow writer still appends to the old one is read there. A reader who is two files behind has lost one.
@@ -15,7 +15,6 @@ import time
 from minidocker.runtime import lock
 
 LARGE = 1 << 20  # bytes: some thousand events
-ANNOTATION = "minidocker.events"  # in a bundle: {"run": the directory, "attributes": {...}} as JSON, for the monitor
 
 
 def log_path(run: str) -> str:

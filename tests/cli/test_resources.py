@@ -69,7 +69,16 @@ def test_stats(cli: Cli) -> None:
     found = [json.loads(line) for line in cli.text("stats", "-a", "--no-stream", "--format", "json").splitlines()]
     assert {one["Name"]: one["PIDs"] for one in found} == {"web": "1", "new": "--"}
     assert "No such container: nosuch" in cli.fails("stats", "nosuch", code=1)
+    cli("rm", "-f", "web")
+
+
+@pytest.mark.parametrize("kind", ["xterm", "dumb"])
+def test_stats_on_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """One whose cursor cannot go back gets one table below the other."""
+    monkeypatch.setenv("TERM", kind)
+    cli("run", "-d", "--name", "web", "busybox", "sleep", "100")
     with cli.terminal("stats") as terminal:
+        terminal.expect(b"web")
         terminal.expect(b"web")
         terminal.process.send_signal(2)
         assert terminal.wait() == 130
