@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import click
 
@@ -40,10 +41,10 @@ def logs(door: Door, container: str, follow: bool, since: str | None, tail: str,
             write_all(STDERR if stream == "stderr" else STDOUT, data)
 
 
-def moment(text: str, name: str) -> float:
-    """Seconds since 1970 for what a user may write as a time. SpecError if it is none."""
+def moment(text: str, name: str) -> Fraction | float:
+    """Seconds since 1970 for what a user may write as a time, exact to the nanosecond that logs have. SpecError if it is none."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        return Fraction(text)
     if _DURATION.fullmatch(text):
         return time.time() - sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
     try:
@@ -55,7 +56,9 @@ def moment(text: str, name: str) -> float:
         ) from error
 
 
-def _date(text: str) -> float:
-    """An RFC 3339 date, as short as 2026-11-24; without a zone it is ours. Python reads at most microseconds."""
-    date = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-    return date.astimezone().timestamp() if date.tzinfo is None else date.astimezone(UTC).timestamp()
+def _date(text: str) -> Fraction:
+    """An RFC 3339 date, as short as 2026-11-24; without a zone it is ours. Python reads microseconds only, a float holds no more."""
+    fraction = re.search(r"\.\d+", text)
+    date = datetime.fromisoformat(re.sub(r"\.\d+", "", text, count=1))
+    whole = date.astimezone().timestamp() if date.tzinfo is None else date.astimezone(UTC).timestamp()
+    return Fraction(int(whole)) + Fraction(f"0{fraction[0]}" if fraction else 0)

@@ -19,6 +19,8 @@ from minidocker.runtime import events, lock, log, state
 from minidocker.runtime.container import KILLED
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from minidocker.engine.engine import Engine
 
 
@@ -180,8 +182,8 @@ class ContainerView:
         *,
         stdout: bool = True,
         stderr: bool = True,
-        since: float | None = None,
-        until: float | None = None,
+        since: Fraction | float | None = None,
+        until: Fraction | float | None = None,
         tail: int | None = None,
         timestamps: bool = False,
     ) -> bytes:
@@ -194,8 +196,8 @@ class ContainerView:
         *,
         stdout: bool = True,
         stderr: bool = True,
-        since: float | None = None,
-        until: float | None = None,
+        since: Fraction | float | None = None,
+        until: Fraction | float | None = None,
         tail: int | None = None,
         timestamps: bool = False,
         wait: bool = True,

@@ -28,6 +28,8 @@ from minidocker.runtime import hire, lock
 from minidocker.runtime.container import Runtime
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from minidocker.engine.events import Events
 
 
@@ -65,7 +67,12 @@ class Engine:
         shutil.rmtree(self.paths.run, ignore_errors=True)
 
     def events(
-        self, *, since: float | None = None, until: float | None = None, filters: dict[str, list[str]] | None = None, follow: bool = True
+        self,
+        *,
+        since: Fraction | float | None = None,
+        until: Fraction | float | None = None,
+        filters: dict[str, list[str]] | None = None,
+        follow: bool = True,
     ) -> Events:
         """What happens to the containers: an iterator of events, from now on or from *since*, until *until*. See events.py.
 

@@ -15,11 +15,14 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minidocker.errors import SpecError
 from minidocker.linux import syscalls
 from minidocker.runtime import events as log
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Filters = Mapping[str, list[str]]
 FILTERS = ("container", "event", "image", "label", "type")
@@ -43,7 +46,13 @@ class Events:
     """
 
     def __init__(
-        self, run: str, *, since: float | None = None, until: float | None = None, filters: Filters | None = None, follow: bool = True
+        self,
+        run: str,
+        *,
+        since: Fraction | float | None = None,
+        until: Fraction | float | None = None,
+        filters: Filters | None = None,
+        follow: bool = True,
     ) -> None:
         self.filters = dict(filters or {})
         for name in self.filters:
@@ -56,7 +65,7 @@ class Events:
         self._inotify = self._files.watch() if self._follow else -1
         past = self._files.read()
         if since is not None or not self._follow:
-            self._waiting.extend(event for event in past if since is None or event.time >= since * 1e9)
+            self._waiting.extend(event for event in past if since is None or event.time >= since * 10**9)
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -66,7 +75,7 @@ class Events:
         while True:
             while self._waiting:
                 event = self._waiting.popleft()
-                if (self._until is None or event.time <= self._until * 1e9) and matches(event, self.filters):
+                if (self._until is None or event.time <= self._until * 10**9) and matches(event, self.filters):
                     return event
             if not self._follow or not self._wait():
                 self.close()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minidocker.runtime.container import Handle
 from minidocker.runtime.log import Reader, timestamp
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Line = tuple[str, str, bytes]  # stream, time, bytes; ends with a newline, except the last of a stream
 
@@ -20,17 +23,17 @@ class Selection(NamedTuple):
 
     stdout: bool = True
     stderr: bool = True
-    since: float | None = None
-    until: float | None = None
+    since: Fraction | float | None = None  # a float holds no nanoseconds
+    until: Fraction | float | None = None
     tail: int | None = None
     timestamps: bool = False
 
     def wants(self, stream: str, time: str) -> bool:
         if not (self.stdout if stream == "stdout" else self.stderr):
             return False
-        if self.since is not None and time < timestamp(int(self.since * 1e9)):
+        if self.since is not None and time < timestamp(int(self.since * 10**9)):
             return False
-        return self.until is None or time <= timestamp(int(self.until * 1e9))
+        return self.until is None or time <= timestamp(int(self.until * 10**9))
 
 
 class Lines:
